@@ -1,0 +1,1 @@
+"""The control plane's REST routes: decode, call control, encode."""

@@ -1,0 +1,44 @@
+"""What the routes work with, and who calls them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from penstock.client.registry import Registry
+from penstock.client.supervisor import SupervisorClient
+from penstock.control.endpoints import Endpoints
+from penstock.control.tokens import Tokens
+from penstock.domain.errors import Unauthenticated
+from penstock.domain.limits import Limits
+from penstock.wire.messages import PRINCIPAL_HEADER
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The use cases behind the routes."""
+
+    endpoints: Endpoints
+    tokens: Tokens
+    registry: Registry
+    supervisor: SupervisorClient
+    logs: Path
+    limits: Limits
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def caller_of(request: Request) -> str:
+    """The principal, as the gateway found it. The socket is open to this user's processes only."""
+    principal = request.headers.get(PRINCIPAL_HEADER)
+    if not principal:
+        raise Unauthenticated("The request did not come through a gateway.")
+    return principal
+
+
+Context = Annotated[Parts, Depends(_parts)]
+Caller = Annotated[str, Depends(caller_of)]

@@ -1,0 +1,125 @@
+"""`/api/2.0/serving-endpoints`: Databricks Model Serving's management routes.
+
+Paths and methods follow the public REST documentation. A list or create also comes with a trailing slash: the
+`mlflow.deployments` client sends one.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from penstock.api.bodies import body_of_type, documented
+from penstock.api.context import Caller, Context
+from penstock.control.endpoints import EndpointRequest
+from penstock.control.logs import read_entity_log
+from penstock.domain.endpoint import Endpoint
+from penstock.wire.serving_endpoints import (
+    CreateEndpoint,
+    EndpointCoreConfigInput,
+    decode_config,
+    decode_tags,
+    encode_detailed,
+    encode_summary,
+)
+
+router = APIRouter(prefix="/api/2.0/serving-endpoints", tags=["serving endpoints"])
+
+
+@router.get("/", include_in_schema=False)
+@router.get("")
+async def list_endpoints(context: Context) -> dict[str, Any]:
+    """List endpoints."""
+    endpoints = context.endpoints
+    return {"endpoints": [encode_summary(e, endpoints.is_ready(e)) for e in endpoints.all()]}
+
+
+@router.post("/", include_in_schema=False)
+@router.post("", openapi_extra=documented(CreateEndpoint))
+async def create_endpoint(
+    context: Context, caller: Caller, body: Annotated[CreateEndpoint, Depends(body_of_type(CreateEndpoint))]
+) -> dict[str, Any]:
+    """Create an endpoint."""
+    notifications = body.email_notifications.model_dump(exclude_none=True) if body.email_notifications else {}
+    request = EndpointRequest(
+        name=body.name,
+        config=None if body.config is None else decode_config(body.config, "config."),
+        description=body.description or "",
+        route_optimized=bool(body.route_optimized),
+        tags=decode_tags(body.tags),
+        budget_policy_id=body.budget_policy_id,
+        email_notifications=notifications,
+    )
+    return _detailed(context, await context.endpoints.create(request, caller))
+
+
+@router.get("/{name}")
+async def get_endpoint(context: Context, name: str) -> dict[str, Any]:
+    """Get an endpoint."""
+    return _detailed(context, context.endpoints.get(name))
+
+
+@router.put("/{name}/config", openapi_extra=documented(EndpointCoreConfigInput))
+async def update_config(
+    context: Context,
+    caller: Caller,
+    name: str,
+    body: Annotated[EndpointCoreConfigInput, Depends(body_of_type(EndpointCoreConfigInput))],
+) -> dict[str, Any]:
+    """Give an endpoint a new config."""
+    return _detailed(context, await context.endpoints.update_config(name, decode_config(body), caller))
+
+
+@router.post("/{name}/config:stop")
+async def stop_endpoint(context: Context, name: str) -> dict[str, Any]:
+    """Stop an endpoint."""
+    return _detailed(context, await context.endpoints.stop(name))
+
+
+@router.post("/{name}/config:start")
+async def start_endpoint(context: Context, name: str) -> dict[str, Any]:
+    """Start a stopped endpoint."""
+    return _detailed(context, await context.endpoints.start(name))
+
+
+@router.delete("/{name}")
+async def delete_endpoint(context: Context, name: str) -> dict[str, Any]:
+    """Delete an endpoint."""
+    await context.endpoints.delete(name)
+    return {}
+
+
+@router.get("/{name}/served-models/{served_model}/build-logs")
+async def build_logs(
+    context: Context,
+    name: str,
+    served_model: str,
+    config_version: Annotated[int | None, Query()] = None,
+) -> dict[str, Any]:
+    """What a served entity printed until it was ready."""
+    return _log(context, name, served_model, config_version, "build")
+
+
+@router.get("/{name}/served-models/{served_model}/logs")
+async def service_logs(
+    context: Context,
+    name: str,
+    served_model: str,
+    config_version: Annotated[int | None, Query()] = None,
+) -> dict[str, Any]:
+    """What a served entity printed since it was ready."""
+    return _log(context, name, served_model, config_version, "service")
+
+
+def _log(context: Context, name: str, served_model: str, config_version: int | None, kind: str) -> dict[str, Any]:
+    endpoint = context.endpoints.get(name)
+    text = read_entity_log(context.logs, endpoint, served_model, config_version, kind, context.limits)
+    return {"logs": text}
+
+
+def _detailed(context: Context, endpoint: Endpoint) -> dict[str, Any]:
+    endpoints = context.endpoints
+    return encode_detailed(
+        endpoint,
+        endpoints.is_ready(endpoint),
+        lambda config, entity: endpoints.status(endpoint, config, entity),
+    )

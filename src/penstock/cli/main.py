@@ -1,0 +1,29 @@
+"""The command line: `penstock` and its commands, one file per noun."""
+
+import typer
+
+from penstock.cli import endpoints, models, quickstart, stack, tokens
+
+app = typer.Typer(
+    name="penstock",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="The open serving layer for MLflow, speaking Databricks Model Serving's own API.",
+)
+app.command()(stack.up)
+app.command()(quickstart.quickstart)
+app.command()(stack.stop)
+app.command()(stack.status)
+app.command()(stack.ps)
+app.command()(stack.env)
+app.command()(stack.doctor)
+app.command("version")(stack.show_version)
+app.add_typer(endpoints.app, name="endpoints")
+app.add_typer(models.app, name="models")
+app.add_typer(tokens.app, name="tokens")
+
+
+def main() -> None:
+    """Entry point of the `penstock` script."""
+    app()

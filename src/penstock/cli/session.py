@@ -1,0 +1,144 @@
+"""What every command shares: which stack, how to print, and how failures become exit codes.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not running or unreachable, 4 not found, 5 refused or conflict, 6 timed out.
+"""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from penstock.client.api import ApiClient, ApiError, Unreachable
+from penstock.settings import BadSetting, Settings, read_settings
+
+FAILED, USAGE, NOT_RUNNING, NOT_FOUND, REFUSED, TIMED_OUT = 1, 2, 3, 4, 5, 6
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="The home folder; $PENSTOCK_HOME, else ./.penstock.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class CommandFailed(Exception):
+    """A command cannot do what it was asked for."""
+
+    def __init__(self, message: str, exit_code: int = FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStack:
+    """What a running stack wrote about itself."""
+
+    url: str
+    pid: int
+    mlflow_url: str
+    token: str
+
+
+def settings_for(home: Path | None) -> Settings:
+    """Settings from the environment, with the home of the command line.
+
+    Raises:
+        CommandFailed: a variable holds what it may not.
+    """
+    environment = dict(os.environ)
+    if home is not None:
+        environment["PENSTOCK_HOME"] = str(home)
+    try:
+        return read_settings(environment, os.cpu_count() or 1)
+    except BadSetting as exc:
+        raise CommandFailed(str(exc), USAGE) from exc
+
+
+def running_stack(home: Path | None) -> RunningStack:
+    """The stack that runs on a home.
+
+    Raises:
+        CommandFailed: none does.
+    """
+    folder = settings_for(home).home
+    try:
+        document = json.loads(folder.status_file.read_text())
+        os.kill(document["pid"], 0)
+        token = folder.token_file.read_text().strip()
+    except (OSError, ValueError, KeyError) as exc:
+        raise CommandFailed(
+            f"No stack runs on {folder.path}. Start one with 'penstock up', or name its home with --home.",
+            NOT_RUNNING,
+        ) from exc
+    return RunningStack(document["url"], document["pid"], document["mlflow_url"], token)
+
+
+def api_of(home: Path | None) -> ApiClient:
+    """A client of the stack that runs on a home."""
+    stack = running_stack(home)
+    return ApiClient(stack.url, stack.token)
+
+
+def command(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Turn failures into one line on standard error and an exit code."""
+
+    @functools.wraps(function)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return function(*args, **kwargs)
+        except CommandFailed as exc:
+            code, message = exc.exit_code, str(exc)
+        except Unreachable as exc:
+            code, message = NOT_RUNNING, str(exc)
+        except ApiError as exc:
+            code, message = _exit_code(exc), f"{exc.error_code}: {exc}"
+        except BrokenPipeError:
+            sys.exit(FAILED)
+        stderr.print(f"[bold red]Error:[/] {_plain(message)}", soft_wrap=True)
+        sys.exit(code)
+
+    return run
+
+
+def print_json(document: object) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(document))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on standard output."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(_plain("" if cell is None else str(cell)) for cell in row))
+    stdout.print(table)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _exit_code(error: ApiError) -> int:
+    match error.status:
+        case 404:
+            return NOT_FOUND
+        case 503:
+            return NOT_RUNNING
+        case 504:
+            return TIMED_OUT
+        case status if status < 500:  # noqa: PLR2004
+            return REFUSED
+        case _:
+            return FAILED

@@ -1,0 +1,1 @@
+"""Clients of our own parts and of MLflow's REST API."""

@@ -1,0 +1,69 @@
+"""HTTP client of our own API, for the command line."""
+
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+_TIMEOUT_S = 330.0
+
+
+class ApiError(Exception):
+    """The API refused a call."""
+
+    def __init__(self, status: int, error_code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_code = error_code
+
+
+class Unreachable(Exception):
+    """Nothing answers at the address."""
+
+
+class ApiClient:
+    """Calls a running stack with a token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers["authorization"] = f"Bearer {token}"
+
+    def call(self, method: str, path: str, body: object = None, query: dict[str, Any] | None = None) -> Any:
+        """The JSON answer of a call.
+
+        Raises:
+            ApiError: with the status, code and message of a refusal.
+            Unreachable: nothing answers.
+        """
+        response = self._send(method, path, json=body, params=query)
+        return response.json()
+
+    def query(self, endpoint: str, body: bytes, entity: str | None, content_type: str) -> requests.Response:
+        """The raw answer of a prediction; raises as `call` does."""
+        which = f"/served-models/{_quoted(entity)}" if entity else ""
+        path = f"/serving-endpoints/{_quoted(endpoint)}{which}/invocations"
+        return self._send("POST", path, data=body, headers={"content-type": content_type})
+
+    def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        try:
+            response = self._session.request(method, self.url + path, timeout=_TIMEOUT_S, **arguments)
+        except requests.RequestException as exc:
+            raise Unreachable(f"{self.url} does not answer: {exc}") from exc
+        if response.ok:
+            return response
+        try:
+            document = response.json()
+            raise ApiError(response.status_code, document["error_code"], document["message"])
+        except (ValueError, KeyError, TypeError):
+            raise ApiError(response.status_code, "INTERNAL_ERROR", response.text[:500]) from None
+
+
+def endpoint_path(name: str, rest: str = "") -> str:
+    """The management path of an endpoint."""
+    return f"/api/2.0/serving-endpoints/{_quoted(name)}{rest}"
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

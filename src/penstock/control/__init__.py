@@ -1,0 +1,1 @@
+"""Use cases and loops of the control plane."""

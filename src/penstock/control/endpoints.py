@@ -1,0 +1,199 @@
+"""Use cases of endpoints: create, read, update, stop, start, delete.
+
+Each checks everything first, then stores the desired state in one step and leaves the rest to the reconciler. Nothing
+is stored for a request that is refused. Looking things up in the registry takes time, so what was checked before it is
+checked again in the same step that stores.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from penstock.client.registry import Registry
+from penstock.control.cluster import Cluster
+from penstock.control.publisher import Publisher
+from penstock.domain.endpoint import (
+    Endpoint,
+    EndpointConfig,
+    EntityStatus,
+    begin_update,
+    check_config,
+    check_not_updating,
+    entity_status,
+    is_ready,
+    stop,
+)
+from penstock.domain.errors import CallerError, ResourceAlreadyExists, ResourceDoesNotExist
+from penstock.domain.names import check_endpoint_name
+from penstock.domain.served_entity import ServedEntity
+from penstock.domain.traffic import Route
+from penstock.stores.database import Database
+from penstock.wire.serving_endpoints import ConfigRequest
+
+_SETTLE_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRequest:
+    """A create, decoded."""
+
+    name: str
+    config: ConfigRequest | None
+    description: str = ""
+    route_optimized: bool = False
+    tags: dict[str, str | None] = field(default_factory=dict)
+    budget_policy_id: str | None = None
+    email_notifications: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Endpoints:
+    """All that can be done with endpoints."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        cluster: Cluster,
+        publisher: Publisher,
+        wake: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._cluster = cluster
+        self._publisher = publisher
+        self._wake = wake
+
+    def all(self) -> list[Endpoint]:
+        """All endpoints, oldest first."""
+        return self._database.endpoints()
+
+    def get(self, name: str) -> Endpoint:
+        """The endpoint of that name.
+
+        Raises:
+            ResourceDoesNotExist: there is none.
+        """
+        endpoint = self._database.endpoint(name)
+        if endpoint is None:
+            raise ResourceDoesNotExist(f"Endpoint with name '{name}' does not exist.")
+        return endpoint
+
+    def is_ready(self, endpoint: Endpoint) -> bool:
+        """Whether every served entity of its active config has a ready replica."""
+        return is_ready(endpoint, self._cluster.replicas_of(endpoint.name))
+
+    def status(self, endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity) -> EntityStatus:
+        """What is seen of one entity of one of its configs."""
+        return entity_status(endpoint, config, entity, self._cluster.replicas_of(endpoint.name))
+
+    async def create(self, request: EndpointRequest, creator: str) -> Endpoint:
+        """Store a new endpoint.
+
+        Raises:
+            InvalidParameterValue: of any field; nothing is stored.
+            ResourceAlreadyExists: the name is taken.
+            ResourceDoesNotExist: a model, version or alias does not exist.
+        """
+        check_endpoint_name(request.name)
+        if self._database.endpoint(request.name) is not None:
+            raise ResourceAlreadyExists(f"Endpoint with name '{request.name}' already exists.")
+        now_ms = _now_ms()
+        endpoint = Endpoint(
+            id=uuid.uuid4().hex,
+            name=request.name,
+            creator=creator,
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+            description=request.description,
+            route_optimized=request.route_optimized,
+            tags=request.tags,
+            budget_policy_id=request.budget_policy_id,
+            email_notifications=request.email_notifications,
+        )
+        if request.config is not None:
+            entities, routes = await self._resolve(request.config, creator, now_ms)
+            endpoint = begin_update(endpoint, entities, routes, now_ms)
+        self._database.insert_endpoint(endpoint)
+        await self._announce(endpoint.name)
+        return endpoint
+
+    async def update_config(self, name: str, config: ConfigRequest, creator: str) -> Endpoint:
+        """Store a new pending config.
+
+        Raises:
+            ResourceDoesNotExist: the endpoint, or a model, version or alias, does not exist.
+            ResourceConflict: an update is in progress.
+            InvalidParameterValue: of any field; nothing is stored.
+        """
+        check_not_updating(self.get(name))
+        entities, routes = await self._resolve(config, creator, _now_ms())
+        endpoint = begin_update(self.get(name), entities, routes, _now_ms())
+        self._database.save_endpoint(endpoint)
+        self._wake([name])
+        return endpoint
+
+    async def stop(self, name: str) -> Endpoint:
+        """Release the endpoint's replicas; queries are refused until it is started.
+
+        Raises:
+            ResourceDoesNotExist: there is no such endpoint.
+            ResourceConflict: an update is in progress.
+            CallerError: there is nothing to stop.
+        """
+        endpoint = stop(self.get(name), _now_ms())
+        self._database.save_endpoint(endpoint)
+        await self._announce(name)
+        return endpoint
+
+    async def start(self, name: str) -> Endpoint:
+        """Bring a stopped endpoint back, under a new version of the same config.
+
+        Raises:
+            ResourceDoesNotExist: there is no such endpoint.
+            ResourceConflict: an update is in progress.
+            CallerError: it is not stopped.
+        """
+        endpoint = self.get(name)
+        check_not_updating(endpoint)
+        if not endpoint.stopped or endpoint.active is None:
+            raise CallerError(f"Endpoint '{name}' is not stopped.")
+        entities = [replace(entity, id=uuid.uuid4().hex) for entity in endpoint.active.entities]
+        endpoint = begin_update(endpoint, entities, endpoint.active.routes, _now_ms())
+        self._database.save_endpoint(endpoint)
+        await self._announce(name)
+        return endpoint
+
+    async def delete(self, name: str) -> None:
+        """Forget the endpoint; its replicas finish what they have.
+
+        Raises:
+            ResourceDoesNotExist: there is none.
+        """
+        self._database.delete_endpoint(self.get(name).id)
+        await self._announce(name)
+
+    async def _resolve(
+        self, config: ConfigRequest, creator: str, now_ms: int
+    ) -> tuple[list[ServedEntity], tuple[Route, ...]]:
+        entities = []
+        for request in config.entities:
+            if request.alias is not None:
+                model = await self._registry.version_of_alias(request.field, request.model_name, request.alias)
+            else:
+                model = await self._registry.version(request.field, request.model_name, request.version or "")
+            entities.append(request.resolved(uuid.uuid4().hex, model, creator, now_ms))
+        return entities, check_config(entities, config.routes_for(entities))
+
+    async def _announce(self, name: str) -> None:
+        """Publish, wake the reconciler, and wait until gateways know: a query sent after the answer is answered right.
+
+        If a gateway is slow the caller is not kept for ever; the table reaches it later.
+        """
+        self._publisher.publish()
+        self._wake([name])
+        await self._publisher.settled(_SETTLE_TIMEOUT_S)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,46 @@
+"""What replicas printed: the build log (until a replica is ready) and the service log (from then on)."""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from penstock.domain.endpoint import Endpoint
+from penstock.domain.errors import ResourceDoesNotExist
+from penstock.domain.limits import Limits
+from penstock.domain.replica import ReplicaSpec, replica_specs
+from penstock.runtime.capture import read_log
+
+MAX_LOG_BYTES = 1 << 20
+"""The end of a log that is given out."""
+
+
+def log_file(logs: Path, spec: ReplicaSpec, kind: str) -> Path:
+    """Where one replica's log lies; `kind` is `build` or `service`."""
+    return logs / spec.endpoint_name / spec.entity_name / f"{spec.slot}.{kind}.log"
+
+
+def read_entity_log(
+    logs: Path, endpoint: Endpoint, entity_name: str, config_version: int | None, kind: str, limits: Limits
+) -> str:
+    """The logs of an entity's replicas, one after the other.
+
+    The newest config that has an entity of that name counts, unless a version is given.
+
+    Raises:
+        ResourceDoesNotExist: no config of the endpoint, or not that version, has such an entity.
+    """
+    for config in (endpoint.pending, endpoint.active):
+        if config is None or config_version not in (None, config.version):
+            continue
+        entity = config.entity(entity_name)
+        if entity is not None:
+            specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, limits)
+            return "".join(read_log(log_file(logs, spec, kind), MAX_LOG_BYTES // len(specs)) for spec in specs)
+    which = "" if config_version is None else f" in config version {config_version}"
+    raise ResourceDoesNotExist(f"Endpoint '{endpoint.name}' has no served entity '{entity_name}'{which}.")
+
+
+def remove_logs(logs: Path, endpoint_name: str) -> None:
+    """Delete the logs of an endpoint that is gone."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(logs / endpoint_name)

@@ -1,0 +1,102 @@
+"""The reconciler: load what was asked for, look at what is there, plan, act, store how far it has come.
+
+It is given a *name*, never an event. Whatever woke it (a request, a replica that became ready or died, gateways that
+acknowledged a table, a restart), it does the same.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock.client.supervisor import SupervisorClient
+from penstock.control.cluster import Cluster
+from penstock.control.logs import remove_logs
+from penstock.control.publisher import Publisher
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, complete, fail, switch
+from penstock.domain.limits import Limits
+from penstock.domain.planning import (
+    Action,
+    CompleteUpdate,
+    FailUpdate,
+    StartReplica,
+    StopReplica,
+    SwitchTraffic,
+    plan,
+)
+from penstock.stores.database import Database
+
+_CHECK_DEADLINE_EVERY_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Brings one endpoint closer to what was asked for, each time it is called."""
+
+    def __init__(
+        self,
+        database: Database,
+        cluster: Cluster,
+        supervisor: SupervisorClient,
+        publisher: Publisher,
+        limits: Limits,
+        logs: Path,
+    ) -> None:
+        self._database = database
+        self._cluster = cluster
+        self._supervisor = supervisor
+        self._publisher = publisher
+        self._limits = limits
+        self._logs = logs
+
+    async def reconcile(self, name: str) -> float | None:
+        """One round for the endpoint of that name; returns when to look again, in seconds, if it has to.
+
+        Raises:
+            SupervisorUnreachable, TemporarilyUnavailable: something could not be done; the round is to be repeated.
+        """
+        if not self._cluster.is_known:
+            return None
+        endpoint = self._database.endpoint(name)
+        actions = plan(
+            endpoint,
+            self._cluster.replicas_of(name),
+            self._publisher.routing(),
+            time.time_ns() // 1_000_000,
+            self._limits,
+        )
+        for action in actions:
+            _log.info("endpoint %s: %s", name, action)
+            await self._act(endpoint, action)
+        if endpoint is None and not self._cluster.replicas_of(name):
+            remove_logs(self._logs, name)
+        if any(isinstance(action, SwitchTraffic | CompleteUpdate | FailUpdate) for action in actions):
+            return 0.0
+        is_updating = endpoint is not None and endpoint.update is ConfigUpdate.IN_PROGRESS
+        return _CHECK_DEADLINE_EVERY_S if is_updating else None
+
+    async def _act(self, endpoint: Endpoint | None, action: Action) -> None:
+        match action:
+            case StartReplica(spec=spec):
+                await self._supervisor.launch(spec)
+            case StopReplica(slot=slot):
+                await self._supervisor.stop(slot)
+            case SwitchTraffic():
+                self._save(endpoint, switch)
+            case CompleteUpdate():
+                self._save(endpoint, complete)
+            case FailUpdate(failures=failures):
+                self._save(endpoint, lambda planned: fail(planned, failures))
+
+    def _save(self, planned: Endpoint | None, change: Callable[[Endpoint], Endpoint]) -> None:
+        """Apply a change to the stored endpoint and publish what it makes of the routing table.
+
+        Nothing else runs between load and save: both are synchronous, on the one event loop. If the endpoint is no
+        longer the one that was planned for, nothing is changed: another round is on its way.
+        """
+        stored = self._database.endpoint(planned.name) if planned is not None else None
+        if stored is None or planned is None or stored.id != planned.id or stored.pending != planned.pending:
+            return
+        self._database.save_endpoint(change(stored))
+        self._publisher.publish()

@@ -1,0 +1,63 @@
+"""Use cases of tokens: create, list, revoke. A token's secret exists in the answer to its creation only."""
+
+import secrets
+import time
+import uuid
+
+from penstock.control.publisher import Publisher
+from penstock.domain.access import TOKEN_PREFIX, Token, digest_of
+from penstock.domain.errors import InvalidParameterValue, ResourceDoesNotExist, TemporarilyUnavailable
+from penstock.stores.database import Database
+
+_MAX_PRINCIPAL_LENGTH = 256
+_SETTLE_TIMEOUT_S = 10.0
+
+
+class Tokens:
+    """All that can be done with tokens."""
+
+    def __init__(self, database: Database, publisher: Publisher) -> None:
+        self._database = database
+        self._publisher = publisher
+
+    def all(self) -> list[Token]:
+        """All tokens, oldest first, without their secrets."""
+        return self._database.tokens()
+
+    async def create(self, principal: str, comment: str = "") -> tuple[Token, str]:
+        """A new token for a principal, and its secret. It works once this has returned.
+
+        Raises:
+            InvalidParameterValue: the principal's name is empty, too long or holds control characters.
+        """
+        token, secret = issue_token(self._database, principal, comment)
+        self._publisher.publish()
+        await self._publisher.settled(_SETTLE_TIMEOUT_S)
+        return token, secret
+
+    async def revoke(self, token_id: str) -> None:
+        """Make a token worthless. Every gateway refuses it once this has returned.
+
+        Raises:
+            ResourceDoesNotExist: there is no such token.
+            TemporarilyUnavailable: it is revoked, but a gateway has not confirmed it in time.
+        """
+        if not self._database.delete_token(token_id):
+            raise ResourceDoesNotExist(f"There is no token with id '{token_id}'.")
+        self._publisher.publish()
+        if not await self._publisher.settled(_SETTLE_TIMEOUT_S):
+            raise TemporarilyUnavailable("The token is revoked, but a gateway has not confirmed it yet.")
+
+
+def issue_token(database: Database, principal: str, comment: str) -> tuple[Token, str]:
+    """Store a new token; returns it with its secret."""
+    if not principal.strip() or len(principal) > _MAX_PRINCIPAL_LENGTH or not principal.isprintable():
+        raise InvalidParameterValue(
+            f"user: got {principal[:40]!r}; wanted a name of 1 to {_MAX_PRINCIPAL_LENGTH} printable characters."
+        )
+    if not principal.isascii():
+        raise InvalidParameterValue(f"user: got {principal[:40]!r}; wanted ASCII characters only.")
+    secret = TOKEN_PREFIX + secrets.token_hex(24)
+    token = Token(uuid.uuid4().hex, principal, digest_of(secret), comment, time.time_ns() // 1_000_000)
+    database.insert_token(token)
+    return token, secret

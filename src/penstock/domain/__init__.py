@@ -1,0 +1,1 @@
+"""Plain data and pure decisions; the standard library only."""

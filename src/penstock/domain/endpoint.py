@@ -1,0 +1,218 @@
+"""Endpoints: the config that serves, the config that is to come, and the words that tell of both.
+
+The state machine is the contract's:
+
+    create without config     NOT_READY  NOT_UPDATING   active -   pending -
+    create with config        NOT_READY  IN_PROGRESS    active -   pending v1
+    v1 ready                  READY      NOT_UPDATING   active v1  pending -
+    v1 failed                 NOT_READY  UPDATE_FAILED  active -   pending v1
+    new config                READY      IN_PROGRESS    active v1  pending v2
+    v2 ready                  READY      NOT_UPDATING   active v2  pending -
+    v2 failed                 READY      UPDATE_FAILED  active v1  pending v2
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from penstock.domain.errors import CallerError, InvalidParameterValue, ResourceConflict
+from penstock.domain.replica import Replica, ReplicaState
+from penstock.domain.served_entity import ServedEntity
+from penstock.domain.traffic import FULL, Route, check_routes
+
+MAX_ENTITIES = 15
+
+
+class ConfigUpdate(StrEnum):
+    """How the newest config of an endpoint stands."""
+
+    NOT_UPDATING = "NOT_UPDATING"
+    IN_PROGRESS = "IN_PROGRESS"
+    UPDATE_FAILED = "UPDATE_FAILED"
+
+
+class Deployment(StrEnum):
+    """How one served entity stands."""
+
+    CREATING = "DEPLOYMENT_CREATING"
+    READY = "DEPLOYMENT_READY"
+    RECOVERING = "DEPLOYMENT_RECOVERING"
+    FAILED = "DEPLOYMENT_FAILED"
+    ABORTED = "DEPLOYMENT_ABORTED"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """A numbered config: served entities and the split of traffic over them."""
+
+    version: int
+    entities: tuple[ServedEntity, ...]
+    routes: tuple[Route, ...]
+    started_at_ms: int = 0
+
+    def entity(self, name: str) -> ServedEntity | None:
+        """The entity of that name."""
+        return next((entity for entity in self.entities if entity.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as it is stored: what was asked for and how far it has come."""
+
+    id: str
+    name: str
+    creator: str
+    created_at_ms: int
+    updated_at_ms: int
+    description: str = ""
+    route_optimized: bool = False
+    tags: dict[str, str | None] = field(default_factory=dict)
+    budget_policy_id: str | None = None
+    email_notifications: dict[str, list[str]] = field(default_factory=dict)
+    active: EndpointConfig | None = None
+    pending: EndpointConfig | None = None
+    update: ConfigUpdate = ConfigUpdate.NOT_UPDATING
+    failures: dict[str, str] = field(default_factory=dict)
+    """For a failed pending config: the entities that failed, and why."""
+    switching: bool = False
+    """The pending config is ready and the gateways are being told to route to it."""
+    stopped: bool = False
+    last_version: int = 0
+
+    @property
+    def routed(self) -> EndpointConfig | None:
+        """The config that gateways should route by."""
+        if self.stopped:
+            return None
+        return self.pending if self.switching else self.active
+
+
+@dataclass(frozen=True, slots=True)
+class EntityStatus:
+    """What is seen of one served entity."""
+
+    deployment: Deployment
+    message: str = ""
+    ready: int = 0
+    starting: int = 0
+    draining: int = 0
+
+
+def check_config(entities: Sequence[ServedEntity], routes: Sequence[Route]) -> tuple[Route, ...]:
+    """Check entities and routes together; return the routes with the default filled in.
+
+    Raises:
+        InvalidParameterValue: no entity, too many, two of one name, or routes that do not fit.
+    """
+    if not entities:
+        raise InvalidParameterValue("served_entities: got none; wanted at least one.")
+    if len(entities) > MAX_ENTITIES:
+        raise InvalidParameterValue(f"served_entities: got {len(entities)}; wanted at most {MAX_ENTITIES}.")
+    names = [entity.name for entity in entities]
+    for index, name in enumerate(names):
+        if names.index(name) != index:
+            raise InvalidParameterValue(
+                f"served_entities[{index}].name: '{name}' is the name of another served entity; give each its own."
+            )
+    if not routes:
+        if len(entities) > 1:
+            raise InvalidParameterValue(
+                "traffic_config: missing; with more than one served entity it must say how traffic is split."
+            )
+        return (Route(names[0], FULL),)
+    check_routes(routes, names)
+    return tuple(routes)
+
+
+def begin_update(
+    endpoint: Endpoint, entities: Sequence[ServedEntity], routes: Sequence[Route], now_ms: int
+) -> Endpoint:
+    """The endpoint with a new pending config.
+
+    Raises:
+        ResourceConflict: an update is in progress.
+    """
+    check_not_updating(endpoint)
+    version = endpoint.last_version + 1
+    return replace(
+        endpoint,
+        pending=EndpointConfig(version, tuple(entities), tuple(routes), now_ms),
+        update=ConfigUpdate.IN_PROGRESS,
+        failures={},
+        stopped=False,
+        last_version=version,
+        updated_at_ms=now_ms,
+    )
+
+
+def check_not_updating(endpoint: Endpoint) -> None:
+    """Raise ResourceConflict while an update is in progress."""
+    if endpoint.update is ConfigUpdate.IN_PROGRESS:
+        raise ResourceConflict(
+            f"Endpoint '{endpoint.name}' is being updated to config version {endpoint.last_version}; "
+            "wait until its state.config_update is no longer IN_PROGRESS."
+        )
+
+
+def switch(endpoint: Endpoint) -> Endpoint:
+    """The pending config is ready: gateways are to route to it."""
+    return replace(endpoint, switching=True)
+
+
+def complete(endpoint: Endpoint) -> Endpoint:
+    """Every gateway routes by the pending config: it is the active one now."""
+    return replace(endpoint, active=endpoint.pending, pending=None, switching=False, update=ConfigUpdate.NOT_UPDATING)
+
+
+def fail(endpoint: Endpoint, failures: dict[str, str]) -> Endpoint:
+    """The pending config will not come up; the active one goes on."""
+    return replace(endpoint, switching=False, update=ConfigUpdate.UPDATE_FAILED, failures=failures)
+
+
+def stop(endpoint: Endpoint, now_ms: int) -> Endpoint:
+    """Release the endpoint's replicas.
+
+    Raises:
+        ResourceConflict: an update is in progress.
+        CallerError: the endpoint has no active config to stop.
+    """
+    check_not_updating(endpoint)
+    if endpoint.active is None:
+        raise CallerError(f"Endpoint '{endpoint.name}' has no active config, so there is nothing to stop.")
+    return replace(endpoint, stopped=True, updated_at_ms=now_ms)
+
+
+def is_ready(endpoint: Endpoint, replicas: Iterable[Replica]) -> bool:
+    """Whether every served entity of the active config has a ready replica."""
+    if endpoint.active is None or endpoint.stopped:
+        return False
+    ready = {replica.spec.deployment for replica in replicas if replica.state is ReplicaState.READY}
+    return all(entity.deployment_key(endpoint.id) in ready for entity in endpoint.active.entities)
+
+
+def entity_status(
+    endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity, replicas: Iterable[Replica]
+) -> EntityStatus:
+    """What to say of one entity of the active or the pending config."""
+    key = entity.deployment_key(endpoint.id)
+    own = [replica for replica in replicas if replica.spec.deployment == key]
+    states = [replica.state for replica in own]
+    counts = {
+        "ready": states.count(ReplicaState.READY),
+        "starting": states.count(ReplicaState.STARTING) + states.count(ReplicaState.RESTARTING),
+        "draining": states.count(ReplicaState.DRAINING),
+    }
+    is_pending = endpoint.pending is not None and config.version == endpoint.pending.version
+    if is_pending and endpoint.update is ConfigUpdate.UPDATE_FAILED:
+        if entity.name in endpoint.failures:
+            return EntityStatus(Deployment.FAILED, endpoint.failures[entity.name], **counts)
+        message = "The deployment was aborted because another served entity of this config failed."
+        return EntityStatus(Deployment.ABORTED, message, **counts)
+    if endpoint.stopped:
+        return EntityStatus(Deployment.ABORTED, "The endpoint is stopped.", **counts)
+    if counts["ready"]:
+        return EntityStatus(Deployment.READY, "", **counts)
+    if is_pending:
+        return EntityStatus(Deployment.CREATING, "Creating resources for served entity.", **counts)
+    message = next((replica.message for replica in own if replica.message), "No replica is ready; one is starting.")
+    return EntityStatus(Deployment.RECOVERING, message, **counts)

@@ -1,0 +1,77 @@
+"""Replicas: what should run in a slot, and what is seen to run there."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from penstock.domain.limits import Limits
+from penstock.domain.served_entity import ModelVersion, ServedEntity
+
+MAX_DEPLOY_DEATHS = 3
+"""A new replica that died this often before it was ready has failed."""
+
+
+class ReplicaState(StrEnum):
+    """Where a replica is in its life.
+
+    STARTING -> READY -> DRAINING -> gone; from STARTING and READY a death leads to RESTARTING and back to STARTING.
+    """
+
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSpec:
+    """All that is needed to start one replica. The slot names its socket and never changes hands."""
+
+    slot: str
+    deployment: str
+    endpoint_id: str
+    endpoint_name: str
+    entity_name: str
+    config_version: int
+    model: ModelVersion
+    environment: dict[str, str] = field(default_factory=dict)
+    drain_timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One slot as the supervisor sees it."""
+
+    spec: ReplicaSpec
+    state: ReplicaState
+    load_failed: bool = False
+    """The last start ended because the model could not be loaded, not because the process was killed."""
+    deaths: int = 0
+    """Deaths since the replica was last ready."""
+    message: str = ""
+    """Why it last died; empty if it never did."""
+
+    @property
+    def has_failed_to_deploy(self) -> bool:
+        """Whether a deployment that waits for this replica should give up."""
+        return self.load_failed or self.deaths >= MAX_DEPLOY_DEATHS
+
+
+def replica_specs(
+    endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, limits: Limits
+) -> tuple[ReplicaSpec, ...]:
+    """The replicas that serve one entity within the limits."""
+    key = entity.deployment_key(endpoint_id)
+    return tuple(
+        ReplicaSpec(
+            slot=f"{key}-{index}",
+            deployment=key,
+            endpoint_id=endpoint_id,
+            endpoint_name=endpoint_name,
+            entity_name=entity.name,
+            config_version=config_version,
+            model=entity.model,
+            environment=entity.environment,
+            drain_timeout_s=entity.request_timeout_s(limits) + 3,
+        )
+        for index in range(entity.sizing.replicas(limits.cores))
+    )

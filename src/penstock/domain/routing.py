@@ -1,0 +1,117 @@
+"""The routing table: a versioned, immutable snapshot of all that gateways need to serve without the control plane."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from penstock.domain.access import Scope, Token
+from penstock.domain.endpoint import ConfigUpdate, Endpoint
+from penstock.domain.limits import Limits
+from penstock.domain.replica import replica_specs
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedEntity:
+    """One served entity as gateways see it."""
+
+    name: str
+    id: str
+    deployment: str
+    slots: tuple[str, ...]
+    percentage: int
+    timeout_s: float
+    queue_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedEndpoint:
+    """One endpoint as gateways see it. Without entities it answers every query with `reason`."""
+
+    id: str
+    name: str
+    config_version: int = 0
+    entities: tuple[RoutedEntity, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who a token stands for and what it opens."""
+
+    principal: str
+    scope: Scope = Scope.ALL
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """All endpoints by name and all tokens by digest."""
+
+    version: int = 0
+    endpoints: dict[str, RoutedEndpoint] = field(default_factory=dict)
+    access: dict[str, Access] = field(default_factory=dict)
+
+    def slots(self) -> frozenset[str]:
+        """Every slot that a gateway holding this table may send requests to."""
+        return frozenset(
+            slot for endpoint in self.endpoints.values() for entity in endpoint.entities for slot in entity.slots
+        )
+
+
+def build_table(
+    endpoints: Iterable[Endpoint], tokens: Iterable[Token], system: Mapping[str, Access], limits: Limits
+) -> RoutingTable:
+    """The table, still without a version, for these endpoints and tokens.
+
+    Args:
+        endpoints: all of them.
+        tokens: of the principals.
+        system: access of our own processes, by token digest.
+        limits: with an entity's sizing they give its number of replicas.
+    """
+    access = {token.digest: Access(token.principal) for token in tokens}
+    return RoutingTable(
+        endpoints={endpoint.name: _routed(endpoint, limits) for endpoint in endpoints},
+        access={**access, **system},
+    )
+
+
+def succeed(previous: RoutingTable, content: RoutingTable) -> RoutingTable:
+    """`content` under the next version, or `previous` itself if nothing in it changed."""
+    if replace(content, version=previous.version) == previous:
+        return previous
+    return replace(content, version=previous.version + 1)
+
+
+def _routed(endpoint: Endpoint, limits: Limits) -> RoutedEndpoint:
+    config = endpoint.routed
+    if config is None:
+        return RoutedEndpoint(endpoint.id, endpoint.name, reason=_reason(endpoint))
+    share = {route.entity_name: route.percentage for route in config.routes}
+    return RoutedEndpoint(
+        endpoint.id,
+        endpoint.name,
+        config.version,
+        tuple(
+            RoutedEntity(
+                name=entity.name,
+                id=entity.id,
+                deployment=entity.deployment_key(endpoint.id),
+                slots=tuple(
+                    spec.slot for spec in replica_specs(endpoint.id, endpoint.name, config.version, entity, limits)
+                ),
+                percentage=share[entity.name],
+                timeout_s=entity.request_timeout_s(limits),
+                queue_size=entity.queue_size(limits),
+            )
+            for entity in config.entities
+        ),
+    )
+
+
+def _reason(endpoint: Endpoint) -> str:
+    if endpoint.stopped:
+        return f"Endpoint '{endpoint.name}' is stopped; start it before you query it."
+    if endpoint.pending is None:
+        return f"Endpoint '{endpoint.name}' has no config yet; give it one before you query it."
+    if endpoint.update is ConfigUpdate.UPDATE_FAILED:
+        return f"Endpoint '{endpoint.name}' is not ready: its first deployment failed. Its pending_config tells why."
+    return f"Endpoint '{endpoint.name}' is not ready: its first deployment is still in progress."

@@ -1,0 +1,67 @@
+"""A served entity: one version of a registered model, sized and named."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from penstock.domain.limits import Limits
+from penstock.domain.sizing import Sizing
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version of a registered model, pinned: moving an alias does not change it.
+
+    `created_at_ms` tells apart two versions that bore the same name and number one after the other.
+    """
+
+    name: str
+    version: str
+    created_at_ms: int = 0
+
+    @property
+    def uri(self) -> str:
+        """The `models:/` URI of exactly this version."""
+        return f"models:/{self.name}/{self.version}"
+
+    @property
+    def artifact_key(self) -> str:
+        """Name of the folder that holds this version's files once they are fetched."""
+        return _digest(self.name, self.version, str(self.created_at_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class ServedEntity:
+    """One entry of an endpoint config."""
+
+    id: str
+    """32 hexadecimal digits, new with every config."""
+    name: str
+    model: ModelVersion
+    sizing: Sizing = field(default_factory=Sizing)
+    environment: dict[str, str] = field(default_factory=dict)
+    instance_profile_arn: str | None = None
+    alias: str | None = None
+    """The alias that was resolved to `model`, if one was asked for."""
+    creator: str = ""
+    created_at_ms: int = 0
+
+    def deployment_key(self, endpoint_id: str) -> str:
+        """Names what a replica of this entity runs.
+
+        Two configs of an endpoint whose entities have the same key share replicas, so that a change of the
+        traffic split alone starts nothing.
+        """
+        pairs = sorted(f"{name}={value}" for name, value in self.environment.items())
+        return _digest(endpoint_id, self.name, self.model.artifact_key, repr(self.sizing), *pairs)[:16]
+
+    def request_timeout_s(self, limits: Limits) -> float:
+        """The time limit of one request, seconds."""
+        return float(self.environment.get("PENSTOCK_REQUEST_TIMEOUT_S", limits.request_timeout_s))
+
+    def queue_size(self, limits: Limits) -> int:
+        """How many requests may wait for a replica before more are refused."""
+        return int(self.environment.get("PENSTOCK_QUEUE_SIZE", limits.queue_size))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

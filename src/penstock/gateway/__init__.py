@@ -1,0 +1,1 @@
+"""The data plane: one request, from the socket to a replica and back."""

@@ -1,0 +1,129 @@
+"""The gateway's routes: who asks, for what, and which part answers. Top to bottom is the order of a request."""
+
+import base64
+import binascii
+import json
+from urllib.parse import unquote
+
+from penstock.domain.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    PermissionDenied,
+    RouteNotFound,
+    TemporarilyUnavailable,
+    Unauthenticated,
+)
+from penstock.domain.routing import Access
+from penstock.gateway.http import Discard, Exchange, Sink, WholeBody
+from penstock.gateway.invocations import Invocations
+from penstock.gateway.proxy import Upstream
+from penstock.gateway.table import CurrentTable, may_use
+
+_MLFLOW_PREFIXES = (
+    "/api/2.0/mlflow/",
+    "/api/3.0/mlflow/",
+    "/api/2.0/mlflow-artifacts/",
+    "/ajax-api/",
+    "/v1/traces",
+)
+_MLFLOW_UI = "/mlflow"
+_QUERY_ROOT = "serving-endpoints"
+_HEALTHY = b'{"status":"healthy"}'
+_WELL_KNOWN = json.dumps({"oidc_endpoint": ""}).encode()
+_MAX_IGNORED_BODY = 64 << 10
+
+
+class Gateway:
+    """Chooses the sink of every exchange."""
+
+    def __init__(
+        self, table: CurrentTable, invocations: Invocations, control_plane: Upstream, mlflow: Upstream
+    ) -> None:
+        self._table = table
+        self._invocations = invocations
+        self._control_plane = control_plane
+        self._mlflow = mlflow
+        self.is_draining = False
+
+    def begin(self, exchange: Exchange) -> Sink:
+        """Called when an exchange's headers are there and its turn has come."""
+        try:
+            target = exchange.target.decode("ascii")
+        except UnicodeDecodeError:
+            return Discard(exchange, BadRequest("The request's target holds bytes that are not ASCII."))
+        if not target.startswith("/"):
+            return Discard(exchange, BadRequest("The request's target is not a path."))
+        path = target.partition("?")[0]
+        if path == "/health":
+            return self._health(exchange)
+        if self._table.version is None:
+            return Discard(exchange, TemporarilyUnavailable("The gateway is starting."))
+        if path == "/.well-known/databricks-config":
+            return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(200, _WELL_KNOWN))
+        access = self._authenticate(exchange)
+        if access is None:
+            return self._unauthenticated(exchange, path)
+        if not may_use(access, exchange.method, path):
+            return Discard(exchange, PermissionDenied(f"This token does not open {path}."))
+        segments = path.split("/")
+        if segments[1] == _QUERY_ROOT:
+            return self._query(exchange, [unquote(segment) for segment in segments[2:]], path)
+        if path.startswith(_MLFLOW_PREFIXES):
+            return self._mlflow.pass_on(exchange, target, access.principal)
+        if path == _MLFLOW_UI:
+            headers = (("location", f"{_MLFLOW_UI}/"),)
+            return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(308, b"", headers))
+        if path.startswith(f"{_MLFLOW_UI}/"):
+            return self._mlflow.pass_on(exchange, target.removeprefix(_MLFLOW_UI), access.principal)
+        return self._control_plane.pass_on(exchange, target, access.principal)
+
+    def _health(self, exchange: Exchange) -> Sink:
+        if self._table.version is None or self.is_draining:
+            state = "draining" if self.is_draining else "starting"
+            return Discard(exchange, TemporarilyUnavailable(f"The gateway is {state}."))
+        return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(200, _HEALTHY))
+
+    def _authenticate(self, exchange: Exchange) -> Access | None:
+        token = token_of(exchange.authorization)
+        return None if token is None else self._table.access_of(token)
+
+    def _unauthenticated(self, exchange: Exchange, path: str) -> Sink:
+        if exchange.authorization is None:
+            message = "The request has no token; send it as 'Authorization: Bearer <token>'."
+        else:
+            message = "The token is unknown, or it has been revoked."
+        # Browsers ask a person for the token only if they are told to, and only on the pages meant for people.
+        challenge = {"www-authenticate": 'Basic realm="penstock"'} if path.startswith(_MLFLOW_UI) else None
+        return Discard(exchange, Unauthenticated(message), challenge)
+
+    def _query(self, exchange: Exchange, segments: list[str], path: str) -> Sink:
+        match segments:
+            case [name, "invocations"]:
+                entity = None
+            case [name, "served-models", entity, "invocations"]:
+                pass
+            case _:
+                return Discard(exchange, RouteNotFound(f"There is no route {path}."))
+        if exchange.method != b"POST":
+            method = exchange.method.decode("latin-1")
+            return Discard(exchange, MethodNotAllowed(f"{path} takes POST, not {method}."), {"allow": "POST"})
+        return self._invocations.begin(exchange, name, entity)
+
+
+def token_of(authorization: bytes | None) -> str | None:
+    """The token in an Authorization header: a Bearer's, or the password of Basic, as browsers send it."""
+    if authorization is None:
+        return None
+    scheme, _, credentials = authorization.decode("latin-1").partition(" ")
+    credentials = credentials.strip()
+    match scheme.lower():
+        case "bearer":
+            return credentials or None
+        case "basic":
+            try:
+                pair = base64.b64decode(credentials, validate=True).decode("utf-8", "surrogateescape")
+            except binascii.Error:
+                return None
+            return pair.partition(":")[2] or None
+        case _:
+            return None

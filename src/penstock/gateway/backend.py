@@ -1,0 +1,146 @@
+"""A served entity in the gateway: the queue of its calls and the replicas that take them.
+
+A call goes to the ready replica with the fewest in flight. While none has room it waits, first come first served; the
+same queue is the activator's: it holds calls while no replica is ready at all, for `hold_timeout_s` at most. The queue
+is bounded: beyond its size a call is refused with 429.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from penstock.domain.errors import DeadlineExceeded, InternalError, ResourceExhausted, TemporarilyUnavailable
+from penstock.domain.routing import RoutedEntity
+from penstock.gateway.call import Call, CallState
+from penstock.gateway.upstream import ReplicaLink
+
+Recycle = Callable[[str, int, str], Awaitable[None]]
+"""Asks the supervisor to replace a replica that hangs: slot, pid, reason."""
+
+_log = logging.getLogger(__name__)
+
+
+def least_loaded(links: Sequence[ReplicaLink]) -> ReplicaLink | None:
+    """The link with room and the fewest calls in flight."""
+    with_room = [link for link in links if link.room > 0]
+    return min(with_room, key=lambda link: link.in_flight, default=None)
+
+
+class Backend:
+    """The calls of one deployment of a served entity."""
+
+    def __init__(
+        self, entity: RoutedEntity, address_of: Callable[[str], str], hold_timeout_s: float, recycle: Recycle
+    ) -> None:
+        self.entity = entity
+        """Replaced when a new routing table changes how the same deployment is routed to."""
+        self._hold_timeout_s = hold_timeout_s
+        self._recycle = recycle
+        self._waiting: deque[Call] = deque()
+        self._hold_timer: asyncio.TimerHandle | None = None
+        self._is_retired = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._links = [ReplicaLink(slot, address_of(slot), self) for slot in entity.slots]
+
+    def submit(self, call: Call) -> None:
+        """Take a call; it is answered sooner or later, whatever happens."""
+        if len(self._waiting) >= max(self.entity.queue_size, sum(link.room for link in self._links)):
+            message = (
+                f"Too many concurrent requests: {self.entity.queue_size} are waiting for served entity "
+                f"'{self.entity.name}' already. Send again later, or raise its provisioned concurrency."
+            )
+            call.refuse(ResourceExhausted(message))
+            return
+        asyncio.get_running_loop().call_later(self.entity.timeout_s, self._expire, call)
+        self._waiting.append(call)
+        self.on_room()
+
+    def retire(self) -> None:
+        """No new calls will come: close the links once the last one is answered."""
+        self._is_retired = True
+        self._close_if_idle()
+
+    async def close(self) -> None:
+        """Close all links now."""
+        if self._hold_timer is not None:
+            self._hold_timer.cancel()
+        for link in self._links:
+            await link.close()
+
+    def on_room(self) -> None:
+        """Hand waiting calls to replicas that have room."""
+        while self._waiting:
+            if not self._waiting[0].is_wanted:
+                self._waiting.popleft()
+                continue
+            link = least_loaded(self._links)
+            if link is None:
+                self._watch_hold()
+                return
+            link.send(self._waiting.popleft())
+        self._close_if_idle()
+
+    def on_lost(self, calls: list[Call]) -> None:
+        """A replica is gone: what it had not begun goes back to the head of the queue, the rest has failed."""
+        for call in reversed(calls):
+            if call.state is CallState.SENT:
+                call.state = CallState.WAITING
+                self._waiting.appendleft(call)
+            elif call.state is CallState.STARTED:
+                call.refuse(
+                    InternalError(
+                        f"The replica of served entity '{self.entity.name}' ended while it worked on this request."
+                    )
+                )
+        self.on_room()
+
+    def _expire(self, call: Call) -> None:
+        if call.state is CallState.FINISHED:
+            return
+        was_started = call.state is CallState.STARTED
+        what = "was worked on" if was_started else "waited for a replica"
+        call.refuse(
+            DeadlineExceeded(
+                f"The request to served entity '{self.entity.name}' {what} past the time limit of "
+                f"{self.entity.timeout_s:g} s."
+            )
+        )
+        for link in self._links:
+            if link.cancel(call) and was_started and link.pid is not None:
+                # One predict at a time and it does not end: nothing but a new process helps.
+                reason = f"The replica was replaced: a request ran past the time limit of {self.entity.timeout_s:g} s."
+                _log.warning("%s (slot %s)", reason, link.slot)
+                self._spawn(self._recycle(link.slot, link.pid, reason))
+        self.on_room()
+
+    def _watch_hold(self) -> None:
+        """No replica has room. If none is even ready, refuse the calls that have been held too long."""
+        if any(link.is_ready for link in self._links) or self._hold_timer is not None or not self._waiting:
+            return
+        wait_s = self._waiting[0].arrived_s + self._hold_timeout_s - time.monotonic()
+        self._hold_timer = asyncio.get_running_loop().call_later(max(wait_s, 0), self._end_hold)
+
+    def _end_hold(self) -> None:
+        self._hold_timer = None
+        oldest_s = time.monotonic() - self._hold_timeout_s
+        while (
+            self._waiting and self._waiting[0].arrived_s <= oldest_s and not any(link.is_ready for link in self._links)
+        ):
+            self._waiting.popleft().refuse(
+                TemporarilyUnavailable(
+                    f"No replica of served entity '{self.entity.name}' became ready within {self._hold_timeout_s:g} s."
+                )
+            )
+        self.on_room()
+
+    def _close_if_idle(self) -> None:
+        if self._is_retired and not self._waiting and not any(link.in_flight for link in self._links):
+            self._is_retired = False
+            self._spawn(self.close())
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,53 @@
+"""Predictions, from a request's head to a call in its entity's queue. The body is not looked into."""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from penstock.domain.errors import PenstockError
+from penstock.gateway.backend import Backend
+from penstock.gateway.call import Call
+from penstock.gateway.http import Discard, Exchange, Sink, WholeBody
+from penstock.gateway.table import CurrentTable
+from penstock.wire.frames import RequestMeta, encode_meta
+
+MAX_BODY_BYTES = 16 << 20
+"""The documented limit of one request."""
+_DEFAULT_CONTENT_TYPE = b"application/json"
+
+Draw = Callable[[], float]
+"""A random number from [0, 1)."""
+
+
+class Invocations:
+    """Begins predictions on the current table."""
+
+    def __init__(self, table: CurrentTable, draw: Draw) -> None:
+        self._table = table
+        self._draw = draw
+
+    def begin(self, exchange: Exchange, endpoint_name: str, entity_name: str | None) -> Sink:
+        """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it."""
+        try:
+            self._choose(endpoint_name, entity_name)
+        except PenstockError as exc:
+            return Discard(exchange, exc)
+
+        def submit(body: bytes) -> None:
+            try:
+                backend = self._choose(endpoint_name, entity_name)
+            except PenstockError as exc:
+                exchange.refuse(exc)
+                return
+            meta = _meta(exchange.content_type or _DEFAULT_CONTENT_TYPE)
+            backend.submit(Call(exchange, backend.entity.name, meta, body))
+
+        return WholeBody(exchange, MAX_BODY_BYTES, submit)
+
+    def _choose(self, endpoint_name: str, entity_name: str | None) -> Backend:
+        target = self._table.target(endpoint_name)
+        return target.choose(self._draw()) if entity_name is None else target.named(entity_name)
+
+
+@lru_cache(maxsize=256)
+def _meta(content_type: bytes) -> bytes:
+    return encode_meta(RequestMeta(content_type.decode("latin-1")))

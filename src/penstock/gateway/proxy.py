@@ -1,0 +1,142 @@
+"""Everything that is no prediction is passed on, bytes untouched: to the control plane, or to MLflow.
+
+Bodies stream in both directions with back-pressure: a slow reader on either side stops the writer on the other, and
+no more than a few hundred kilobytes are held in between, whatever the size of an artifact.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+import aiohttp
+import yarl
+
+from penstock.domain.errors import TemporarilyUnavailable
+from penstock.gateway.http import Exchange
+from penstock.wire.messages import PRINCIPAL_HEADER
+
+_HIGH_WATER_BYTES = 256 << 10
+_CHUNK_BYTES = 64 << 10
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"expect",
+    )
+)
+_NEVER_PASSED = _HOP_BY_HOP | {b"host", b"authorization", b"content-length"}
+_OWN_PREFIX = b"x-penstock-"
+
+
+class Upstream:
+    """One server behind the gateway."""
+
+    def __init__(self, name: str, session: aiohttp.ClientSession, base_url: str) -> None:
+        self.name = name
+        self._session = session
+        self._base = base_url.rstrip("/")
+
+    def pass_on(self, exchange: Exchange, target: str, principal: str) -> "PassedOn":
+        """A sink that passes an exchange on under another target."""
+        return PassedOn(exchange, self, yarl.URL(self._base + target, encoded=True), principal)
+
+    def request(
+        self, exchange: Exchange, url: yarl.URL, principal: str, body: AsyncIterator[bytes] | None
+    ) -> "aiohttp.client._RequestContextManager":
+        """Begin the request to this server."""
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in exchange.headers
+            if name.lower() not in _NEVER_PASSED and not name.lower().startswith(_OWN_PREFIX)
+        ]
+        headers = [pair for pair in headers if not _is_own_origin(pair, exchange)]
+        headers.append((PRINCIPAL_HEADER, principal))
+        if exchange.content_length is not None:
+            headers.append(("content-length", str(exchange.content_length)))
+        return self._session.request(
+            exchange.method.decode("latin-1"),
+            url,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),
+        )
+
+
+class PassedOn:
+    """An exchange that another server answers."""
+
+    def __init__(self, exchange: Exchange, upstream: Upstream, url: yarl.URL, principal: str) -> None:
+        self._exchange = exchange
+        self._upstream = upstream
+        self._pieces: deque[bytes] = deque()
+        self._buffered = 0
+        self._is_complete = False
+        self._changed = asyncio.Event()
+        exchange.accept_body()
+        self._task = asyncio.create_task(self._run(url, principal), name=f"pass on {url.path}")
+
+    def feed(self, data: bytes) -> None:
+        """Queue a piece of the body; stop the client while too much is queued."""
+        self._pieces.append(data)
+        self._buffered += len(data)
+        self._changed.set()
+        if self._buffered > _HIGH_WATER_BYTES:
+            self._exchange.pause_body(True)
+
+    def complete(self) -> None:
+        """The body is whole."""
+        self._is_complete = True
+        self._changed.set()
+
+    def abandon(self) -> None:
+        """The client is gone: let the other server know."""
+        self._task.cancel()
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        while True:
+            while self._pieces:
+                data = self._pieces.popleft()
+                self._buffered -= len(data)
+                if self._buffered <= _HIGH_WATER_BYTES:
+                    self._exchange.pause_body(False)
+                yield data
+            if self._is_complete:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _run(self, url: yarl.URL, principal: str) -> None:
+        exchange = self._exchange
+        has_body = exchange.content_length or any(n.lower() == b"transfer-encoding" for n, _ in exchange.headers)
+        try:
+            request = self._upstream.request(exchange, url, principal, self._body() if has_body else None)
+            async with request as response:
+                exchange.begin_stream(
+                    response.status,
+                    [(n, v) for n, v in response.raw_headers if n.lower() not in _HOP_BY_HOP],
+                )
+                async for data in response.content.iter_chunked(_CHUNK_BYTES):
+                    await exchange.write(data)
+            exchange.end_stream()
+        except (aiohttp.ClientError, OSError) as exc:
+            if exchange.has_begun_to_answer:
+                exchange.break_off()
+            else:
+                message = f"The {self._upstream.name} does not answer: {exc or type(exc).__name__}."
+                exchange.refuse(TemporarilyUnavailable(message))
+
+
+def _is_own_origin(pair: tuple[str, str], exchange: Exchange) -> bool:
+    """Whether a header is the Origin of our own pages: MLflow knows itself by another host and would refuse it."""
+    name, value = pair
+    if name.lower() != "origin":
+        return False
+    host = next((v.decode("latin-1") for n, v in exchange.headers if n.lower() == b"host"), None)
+    return host is not None and value.split("://", 1)[-1] == host

@@ -1,0 +1,39 @@
+"""Keeps the gateway's table up to date: subscribes with the control plane, swaps, acknowledges.
+
+While the control plane is away the gateway goes on with what it has, and keeps trying to reach it.
+"""
+
+import asyncio
+import logging
+import os
+
+from penstock.gateway.table import CurrentTable
+from penstock.wire.messages import MAX_LINE_BYTES, Acknowledge, Subscribe, encode_line, read_message, tables
+from penstock.wire.sockets import ROUTING, SocketFolder
+
+_RETRY_S = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+async def follow_tables(sockets: SocketFolder, table: CurrentTable) -> None:
+    """Runs until it is cancelled."""
+    while True:
+        try:
+            await _follow_once(sockets, table)
+        except OSError as exc:
+            _log.debug("the control plane is away: %s", exc)
+        await asyncio.sleep(_RETRY_S)
+
+
+async def _follow_once(sockets: SocketFolder, table: CurrentTable) -> None:
+    reader, writer = await asyncio.open_unix_connection(sockets.address(ROUTING), limit=MAX_LINE_BYTES)
+    try:
+        writer.write(encode_line(Subscribe(os.getpid(), table.version or 0)))
+        while (message := await read_message(reader, tables)) is not None:
+            table.swap(message.table)
+            _log.info("routing table %d is in use", message.table.version)
+            writer.write(encode_line(Acknowledge(message.table.version)))
+            await writer.drain()
+    finally:
+        writer.close()

@@ -1,0 +1,108 @@
+"""The routing table as the gateway uses it: addresses to targets, tokens to principals, swapped whole."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock.domain.access import Scope, digest_of
+from penstock.domain.errors import BadRequest, ResourceDoesNotExist
+from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
+from penstock.domain.traffic import thresholds
+from penstock.gateway.backend import Backend
+
+MakeBackend = Callable[[RoutedEntity], Backend]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedTarget:
+    """An endpoint, ready to choose from."""
+
+    endpoint: RoutedEndpoint
+    backends: tuple[Backend, ...]
+    thresholds: tuple[float, ...]
+
+    def choose(self, draw: float) -> Backend:
+        """The backend that a draw from [0, 1) falls on.
+
+        Raises:
+            BadRequest: nothing serves; the message says why.
+        """
+        if not self.backends:
+            raise BadRequest(self.endpoint.reason)
+        return self.backends[bisect_right(self.thresholds, draw)]
+
+    def named(self, entity_name: str) -> Backend:
+        """The backend of one served entity, whatever its share of traffic.
+
+        Raises:
+            BadRequest: nothing serves; the message says why.
+            ResourceDoesNotExist: there is no served entity of that name.
+        """
+        if not self.backends:
+            raise BadRequest(self.endpoint.reason)
+        for backend, entity in zip(self.backends, self.endpoint.entities, strict=True):
+            if entity.name == entity_name:
+                return backend
+        raise ResourceDoesNotExist(
+            f"Endpoint '{self.endpoint.name}' has no served entity '{entity_name}'; "
+            f"it has {', '.join(entity.name for entity in self.endpoint.entities)}."
+        )
+
+
+class CurrentTable:
+    """Holds one table at a time, and the backends of its deployments across tables."""
+
+    def __init__(self, make_backend: MakeBackend) -> None:
+        self._make_backend = make_backend
+        self._backends: dict[str, Backend] = {}
+        self._targets: dict[str, RoutedTarget] = {}
+        self._access: dict[str, Access] = {}
+        self.version: int | None = None
+        """Version of the table in use; None before the first."""
+
+    def swap(self, table: RoutingTable) -> None:
+        """Route by another table from now on. Deployments in both keep their queues and links."""
+        backends: dict[str, Backend] = {}
+        targets: dict[str, RoutedTarget] = {}
+        for endpoint in table.endpoints.values():
+            own = []
+            for entity in endpoint.entities:
+                backend = self._backends.get(entity.deployment) or self._make_backend(entity)
+                backend.entity = entity
+                backends[entity.deployment] = backend
+                own.append(backend)
+            shares = thresholds([entity.percentage for entity in endpoint.entities])
+            targets[endpoint.name] = RoutedTarget(endpoint, tuple(own), shares)
+        retired = [backend for key, backend in self._backends.items() if key not in backends]
+        self._backends, self._targets, self._access = backends, targets, table.access
+        self.version = table.version
+        for backend in retired:
+            backend.retire()
+
+    def target(self, endpoint_name: str) -> RoutedTarget:
+        """The endpoint of that name.
+
+        Raises:
+            ResourceDoesNotExist: there is none.
+        """
+        target = self._targets.get(endpoint_name)
+        if target is None:
+            raise ResourceDoesNotExist(f"Endpoint with name '{endpoint_name}' does not exist.")
+        return target
+
+    def access_of(self, token: str) -> Access | None:
+        """Whom a token stands for."""
+        return self._access.get(digest_of(token))
+
+    async def close(self) -> None:
+        """Close every link."""
+        await asyncio.gather(*(backend.close() for backend in self._backends.values()))
+
+
+def may_use(access: Access, method: bytes, path: str) -> bool:
+    """Whether a token's scope covers a request."""
+    if access.scope is Scope.ALL:
+        return True
+    prefixes = ("/api/2.0/mlflow/", "/api/3.0/mlflow/", "/api/2.0/mlflow-artifacts/")
+    return method in {b"GET", b"HEAD"} and path.startswith(prefixes)

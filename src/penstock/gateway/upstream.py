@@ -1,0 +1,199 @@
+"""Links to replicas: one connection each, many calls at once, kept up for as long as the replica is routed to.
+
+The socket belongs to the slot and is held open by the supervisor, so that a connection made while the replica is
+down waits there until the next one comes up. A link is ready from HELLO until the connection breaks.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import msgspec
+
+from penstock.domain.errors import InternalError
+from penstock.gateway.call import Call, CallState
+from penstock.wire.frames import (
+    PROTOCOL_VERSION,
+    Error,
+    Frame,
+    FrameDecoder,
+    FrameType,
+    Head,
+    Hello,
+    ProtocolError,
+    encode,
+    encode_request,
+)
+
+_FIRST_RETRY_S = 0.02
+_MAX_RETRY_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class LinkOwner(Protocol):
+    """What a link tells its served entity."""
+
+    def on_room(self) -> None:
+        """The link can take more calls than a moment ago."""
+
+    def on_lost(self, calls: list[Call]) -> None:
+        """The connection broke with these calls unanswered, in the order in which they were sent."""
+
+
+class ReplicaLink:
+    """The link to one slot."""
+
+    def __init__(self, slot: str, address: str, owner: LinkOwner) -> None:
+        self.slot = slot
+        self._address = address
+        self._owner = owner
+        self._ids = itertools.count(1)
+        self._calls: dict[int, Call] = {}
+        self._hello: Hello | None = None
+        self._unsent: list[bytes] = []
+        self._connection: _Connection | None = None
+        self._task = asyncio.create_task(self._keep_connected(), name=f"link {slot}")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a replica answers at the other end."""
+        return self._hello is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the replica at the other end."""
+        return self._hello.pid if self._hello else None
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that the replica has and has not finished."""
+        return len(self._calls)
+
+    @property
+    def room(self) -> int:
+        """How many more calls the replica may be given."""
+        return 0 if self._hello is None else self._hello.slots + self._hello.window - len(self._calls)
+
+    def send(self, call: Call) -> None:
+        """Give the replica a call; all calls of one turn of the loop leave in one write."""
+        request_id = next(self._ids)
+        self._calls[request_id] = call
+        call.state = CallState.SENT
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent += encode_request(request_id, call.meta, call.body)
+
+    def cancel(self, call: Call) -> bool:
+        """Tell the replica that nobody waits for this call; False if it does not have it."""
+        for request_id, candidate in self._calls.items():
+            if candidate is call:
+                self._unsent.append(encode(FrameType.CANCEL, request_id))
+                asyncio.get_running_loop().call_soon(self._flush)
+                if call.state is CallState.SENT:
+                    # Not started as far as we know: the replica drops it, or answers it unheard.
+                    del self._calls[request_id]
+                return True
+        return False
+
+    async def close(self) -> None:
+        """Close the connection and stay away."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._connection is not None:
+            self._connection.close()
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._connection is not None and unsent:
+            self._connection.write(b"".join(unsent))
+
+    async def _keep_connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        delay_s = _FIRST_RETRY_S
+        while True:
+            try:
+                _, connection = await loop.create_unix_connection(lambda: _Connection(self._take), self._address)
+            except OSError:
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, _MAX_RETRY_S)
+                continue
+            self._connection = connection
+            await connection.closed
+            if self._hello is not None:
+                delay_s = _FIRST_RETRY_S
+            self._lose()
+            await asyncio.sleep(delay_s)
+
+    def _lose(self) -> None:
+        self._connection = None
+        self._hello = None
+        self._unsent.clear()
+        calls, self._calls = list(self._calls.values()), {}
+        self._owner.on_lost(calls)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.type is FrameType.HELLO:
+            hello = msgspec.json.decode(frame.payload, type=Hello)
+            if hello.protocol != PROTOCOL_VERSION:
+                raise ProtocolError(f"the replica speaks version {hello.protocol}, not {PROTOCOL_VERSION}")
+            self._hello = hello
+            self._owner.on_room()
+            return
+        call = self._calls.get(frame.request_id)
+        if call is None:
+            return
+        match frame.type:
+            case FrameType.STARTED:
+                if call.state is CallState.SENT:
+                    call.state = CallState.STARTED
+            case FrameType.HEAD:
+                call.scored = msgspec.json.decode(frame.payload, type=Head)
+            case FrameType.CHUNK:
+                if call.state is CallState.STARTED:
+                    call.parts.append(frame.payload)
+            case FrameType.END:
+                del self._calls[frame.request_id]
+                call.answer(self.slot)
+                self._owner.on_room()
+            case FrameType.ERROR:
+                del self._calls[frame.request_id]
+                call.refuse(InternalError(msgspec.json.decode(frame.payload, type=Error).message))
+                self._owner.on_room()
+            case _:
+                raise ProtocolError(f"a replica sent {frame.type.name}")
+
+
+class _Connection(asyncio.Protocol):
+    """Bytes to frames."""
+
+    def __init__(self, take: Callable[[Frame], None]) -> None:
+        self._take = take
+        self._decoder = FrameDecoder()
+        self._transport: asyncio.Transport | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the interface and another base
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(data):
+                self._take(frame)
+        except (ProtocolError, msgspec.MsgspecError) as exc:
+            _log.error("a replica broke the frame protocol: %s", exc)
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,1 @@
+"""One module per operating-system process; the only place where parts are joined."""

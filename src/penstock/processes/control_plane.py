@@ -1,0 +1,123 @@
+"""The control plane process: state, loops and the REST API, on one event loop."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import uvicorn
+from fastapi import FastAPI
+
+from penstock.api.app import make_app, set_parts
+from penstock.api.context import Parts
+from penstock.client.registry import Registry
+from penstock.client.supervisor import SupervisorClient
+from penstock.control.cluster import Cluster
+from penstock.control.endpoints import Endpoints
+from penstock.control.publisher import Publisher
+from penstock.control.queue import KeyedQueue
+from penstock.control.reconciler import Reconciler
+from penstock.control.tokens import Tokens, issue_token
+from penstock.domain.access import Scope
+from penstock.domain.routing import Access, RoutingTable, build_table
+from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
+from penstock.settings import Home
+from penstock.stores.database import Database, DatabaseUnusable
+from penstock.wire.sockets import MLFLOW, SocketFolder
+
+FIRST_PRINCIPAL = "admin"
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the control plane until SIGTERM."""
+    launch = begin(ControlPlaneLaunch)
+    home = Home(Path(launch.home))
+    try:
+        database = Database.open(f"sqlite:///{home.database}")
+    except DatabaseUnusable as exc:
+        report_failure(launch, f"The state database cannot be used: {exc}")
+        sys.exit(1)
+    _ensure_first_token(home, database)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(launch, home, database) as parts:
+            set_parts(app, parts)
+            report_ready(launch)
+            yield
+        database.close()
+
+    config = uvicorn.Config(make_app(lifespan), log_config=None, access_log=False, timeout_graceful_shutdown=10)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=launch.listen_fd)])
+
+
+@asynccontextmanager
+async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -> AsyncIterator[Parts]:
+    sockets = SocketFolder(home.run)
+    supervisor = SupervisorClient(sockets)
+    cluster = Cluster(supervisor)
+    replica_access = {launch.replica_token_digest: Access("replica", Scope.READ_MODELS)}
+
+    def build() -> RoutingTable:
+        return build_table(database.endpoints(), database.tokens(), replica_access, launch.limits)
+
+    def wake_all() -> None:
+        queue.add([*(endpoint.name for endpoint in database.endpoints()), *cluster.endpoint_names()])
+
+    publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all)
+    reconciler = Reconciler(database, cluster, supervisor, publisher, launch.limits, home.logs)
+    queue = KeyedQueue(reconciler.reconcile)
+
+    is_first_snapshot = True
+
+    def on_change(names: frozenset[str]) -> None:
+        nonlocal is_first_snapshot
+        if is_first_snapshot:
+            is_first_snapshot = False
+            wake_all()
+        queue.add(names)
+        loops.create_task(publisher.gateways_changed())
+
+    connector = None if launch.tracking_uri else aiohttp.UnixConnector(sockets.address(MLFLOW))
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as loops:
+        registry = Registry(session, launch.tracking_uri or "http://localhost")
+        publisher.publish()
+        tasks = [
+            loops.create_task(cluster.follow(on_change), name="follow the supervisor"),
+            loops.create_task(publisher.serve(socket.socket(fileno=launch.routing_fd)), name="serve gateways"),
+            loops.create_task(queue.run(), name="reconcile"),
+        ]
+        yield Parts(
+            endpoints=Endpoints(database, registry, cluster, publisher, queue.add),
+            tokens=Tokens(database, publisher),
+            registry=registry,
+            supervisor=supervisor,
+            logs=home.logs,
+            limits=launch.limits,
+        )
+        for task in tasks:
+            task.cancel()
+        await supervisor.close()
+
+
+def _ensure_first_token(home: Home, database: Database) -> None:
+    """On the first start, and after the token file was deleted: a token for the first principal, 0600."""
+    if database.tokens() and home.token_file.exists():
+        return
+    _, secret = issue_token(database, FIRST_PRINCIPAL, "written by penstock up")
+    temporary = home.token_file.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret + "\n")
+    temporary.replace(home.token_file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The gateway process: the table, the routes, and the socket that the supervisor listens on."""
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+import socket
+from pathlib import Path
+
+import aiohttp
+import uvloop
+
+from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
+from penstock.domain.routing import RoutedEntity
+from penstock.gateway.app import Gateway
+from penstock.gateway.backend import Backend
+from penstock.gateway.http import HttpConnection
+from penstock.gateway.invocations import Invocations
+from penstock.gateway.proxy import Upstream
+from penstock.gateway.subscription import follow_tables
+from penstock.gateway.table import CurrentTable
+from penstock.processes.launch import GatewayLaunch, begin, report_ready
+from penstock.settings import Home
+from penstock.wire.routing_table import load_table
+from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, slot_socket
+
+_DRAIN_TIMEOUT_S = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run one gateway until SIGTERM."""
+    uvloop.run(_serve(begin(GatewayLaunch)))
+
+
+async def _serve(launch: GatewayLaunch) -> None:
+    home = Home(Path(launch.home))
+    sockets = SocketFolder(home.run)
+    supervisor = SupervisorClient(sockets)
+
+    async def recycle(slot: str, pid: int, reason: str) -> None:
+        try:
+            await supervisor.recycle(slot, pid, reason)
+        except SupervisorUnreachable as exc:
+            _log.error("slot %s hangs and cannot be replaced: %s", slot, exc)
+
+    def make_backend(entity: RoutedEntity) -> Backend:
+        return Backend(entity, lambda slot: sockets.address(slot_socket(slot)), launch.hold_timeout_s, recycle)
+
+    table = CurrentTable(make_backend)
+    saved = load_table(home.table_file)
+    if saved is not None:
+        table.swap(saved)
+
+    control_plane = _session(sockets.address(CONTROL_PLANE))
+    mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
+    gateway = Gateway(
+        table,
+        Invocations(table, random.random),
+        Upstream("control plane", control_plane, "http://localhost"),
+        Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost"),
+    )
+    connections: set[HttpConnection] = set()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: HttpConnection(gateway.begin, connections), sock=socket.socket(fileno=launch.listen_fd)
+    )
+    stopping = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    follower = asyncio.create_task(follow_tables(sockets, table), name="follow tables")
+    gc.collect()
+    gc.freeze()
+    report_ready(launch)
+
+    await stopping.wait()
+    gateway.is_draining = True
+    server.close()
+    for connection in list(connections):
+        connection.drain()
+    deadline = loop.time() + _DRAIN_TIMEOUT_S
+    while connections and loop.time() < deadline:  # noqa: ASYNC110 - connections end in callbacks, not in tasks
+        await asyncio.sleep(0.02)
+    follower.cancel()
+    await table.close()
+    await supervisor.close()
+    await control_plane.close()
+    await mlflow.close()
+
+
+def _session(unix_address: str | None) -> aiohttp.ClientSession:
+    """A client that passes bodies on as they are: nothing unpacked, no time limit, no limit of connections."""
+    connector: aiohttp.BaseConnector = (
+        aiohttp.TCPConnector(limit=0) if unix_address is None else aiohttp.UnixConnector(unix_address, limit=0)
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""How a child process begins: the document on its standard input, its bond with the supervisor, its log.
+
+Nothing is passed in arguments or in the environment that could not be shown to every user of the machine.
+"""
+
+import logging
+import os
+import sys
+from typing import TypeVar
+
+import msgspec
+from pythonjsonlogger.json import JsonFormatter
+
+from penstock.domain.limits import Limits
+from penstock.domain.replica import ReplicaSpec
+from penstock.runtime.parent import die_with_parent
+from penstock.wire.messages import StatusReport, encode_line
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """What every child is told."""
+
+    parent_pid: int
+    status_fd: int
+    home: str
+
+
+class GatewayLaunch(Launch, frozen=True, kw_only=True):
+    """What a gateway is told."""
+
+    listen_fd: int
+    hold_timeout_s: float
+    tracking_uri: str | None
+
+
+class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
+    """What the control plane is told."""
+
+    listen_fd: int
+    routing_fd: int
+    limits: Limits
+    replica_token_digest: str
+    tracking_uri: str | None
+
+
+class MlflowLaunch(Launch, frozen=True, kw_only=True):
+    """What the shell around the MLflow server is told."""
+
+
+class WorkerLaunch(Launch, frozen=True, kw_only=True):
+    """What a replica is told."""
+
+    listen_fd: int
+    tracking_uri: str
+    tracking_token: str | None
+    spec: ReplicaSpec
+
+
+_L = TypeVar("_L", bound=Launch)
+
+
+def begin(kind: type[_L], *, dies_at_once: bool = True) -> _L:
+    """Read the document, tie this process to its parent, and log to standard error as JSON lines."""
+    launch = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
+    if dies_at_once:
+        die_with_parent(launch.parent_pid)
+    log_as_json()
+    return launch
+
+
+def log_as_json() -> None:
+    """One JSON object a line: time, level, logger, process id, message, and the traceback if there is one."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        JsonFormatter(
+            "{asctime}{levelname}{name}{process}{message}",
+            style="{",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger", "process": "pid"},
+        )
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def report_ready(launch: Launch) -> None:
+    """Tell the supervisor that this process does its work from now on."""
+    os.write(launch.status_fd, encode_line(StatusReport(ready=True)))
+
+
+def report_failure(launch: Launch, message: str) -> None:
+    """Tell the supervisor why this process cannot do its work; the process should end after it."""
+    os.write(launch.status_fd, encode_line(StatusReport(ready=False, message=message[:8000])))

@@ -1,0 +1,388 @@
+"""The supervisor: owns the listening socket, the launch specs and every other process.
+
+It imports no model library and decides nothing about endpoints. Its children are the gateways, the control plane, the
+MLflow server (unless an existing one is used) and one process per replica; all are restarted when they die.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import resource
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from penstock.control.logs import log_file
+from penstock.domain.replica import ReplicaSpec, ReplicaState
+from penstock.processes.launch import ControlPlaneLaunch, GatewayLaunch, Launch, MlflowLaunch, WorkerLaunch
+from penstock.runtime.capture import read_log
+from penstock.runtime.parent import adopt_orphans
+from penstock.runtime.supervisor_server import SupervisorServer
+from penstock.runtime.tree import ChildPlan, ProcessTree
+from penstock.settings import Home, Settings
+from penstock.wire.messages import ProcessInfo
+from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder, slot_socket
+
+_MARK = "PENSTOCK_SUPERVISED_HOME"
+_BACKLOG = 2048
+_MAX_START_DEATHS = 3
+_STOP_TIMEOUT_S = 45.0
+_PASSED_TO_REPLICAS = frozenset(
+    (
+        *(
+            "PATH",
+            "HOME",
+            "USER",
+            "LANG",
+            "LANGUAGE",
+            "TZ",
+            "TMPDIR",
+            "VIRTUAL_ENV",
+            "PYTHONPATH",
+            "PYTHONHOME",
+        ),
+        *("LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CUDA_VISIBLE_DEVICES"),
+    )
+)
+_FETCH_CREDENTIALS = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_")
+_KEPT_FROM_CHILDREN = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_URI", "DATABRICKS_")
+
+
+class CannotStart(Exception):
+    """The stack cannot be started; the message says why and what to do."""
+
+
+class AlreadyRunning(CannotStart):
+    """Another supervisor holds the home folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A stack that has come up."""
+
+    url: str
+    home: Path
+    pid: int
+    mlflow_url: str
+
+
+async def supervise(settings: Settings, on_ready: Callable[[Running], None]) -> None:
+    """Run a stack until SIGTERM or SIGINT; `on_ready` is called once it answers.
+
+    Raises:
+        CannotStart: the port or the home is taken, or a process of the stack does not come up.
+    """
+    home = settings.home
+    _make_folders(home)
+    with _locked(home):
+        _kill_leftovers(home)
+        with _listen(settings) as listener:
+            try:
+                await Supervisor(settings, listener).run(on_ready)
+            finally:
+                home.status_file.unlink(missing_ok=True)
+
+
+class Supervisor:
+    """One stack."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._home = settings.home
+        self._listener = listener
+        self._sockets = SocketFolder(settings.home.run)
+        self._specs: dict[str, ReplicaSpec] = {}
+        self._started_at_ms = time.time_ns() // 1_000_000
+        self._replica_token = secrets.token_hex(32)
+        self._server = SupervisorServer(self._describe, self)
+        self._tree = ProcessTree(self._on_change)
+        self._stopping = asyncio.Event()
+
+    async def run(self, on_ready: Callable[[Running], None]) -> None:
+        """Start everything, wait until told to stop, stop everything."""
+        adopt_orphans()
+        _raise_file_limit()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        server = await self._server.start(self._sockets.listen(SUPERVISOR), self._tree)
+        try:
+            for plan in self._system_plans():
+                self._tree.add(plan)
+            running = await self._wait_until_ready()
+            if running is not None:
+                self._write_status(running)
+                on_ready(running)
+                await self._stopping.wait()
+        finally:
+            await self._stop_all()
+            server.close()
+            for name in (SUPERVISOR, CONTROL_PLANE, ROUTING):
+                self._sockets.remove(name)
+
+    def launch(self, spec: ReplicaSpec) -> None:
+        """Keep a replica running in the spec's slot, unless there is one already."""
+        if spec.slot not in self._tree and not self._stopping.is_set():
+            self._specs[spec.slot] = spec
+            self._tree.add(self._replica_plan(spec))
+
+    def spec_of(self, name: str) -> ReplicaSpec | None:
+        """What was launched in a slot."""
+        return self._specs.get(name)
+
+    def _on_change(self) -> None:
+        for slot in [slot for slot in self._specs if slot not in self._tree]:
+            del self._specs[slot]
+            self._sockets.remove(slot_socket(slot))
+        self._server.notify()
+
+    def _describe(self) -> ProcessInfo:
+        return ProcessInfo(os.getpid(), "supervisor", "ready", "supervisor", self._started_at_ms)
+
+    def _system_plans(self) -> list[ChildPlan]:
+        settings, home = self._settings, str(self._home.path)
+        control_plane = self._sockets.listen(CONTROL_PLANE)
+        routing = self._sockets.listen(ROUTING)
+        plans = []
+        if settings.tracking_uri is None:
+            plans.append(
+                self._system_plan(
+                    "mlflow",
+                    "mlflow",
+                    "mlflow_server",
+                    (),
+                    lambda fd: MlflowLaunch(parent_pid=os.getpid(), status_fd=fd, home=home),
+                )
+            )
+        plans.append(
+            self._system_plan(
+                "control-plane",
+                "control-plane",
+                "control_plane",
+                (control_plane, routing),
+                lambda fd: ControlPlaneLaunch(
+                    parent_pid=os.getpid(),
+                    status_fd=fd,
+                    home=home,
+                    listen_fd=control_plane.fileno(),
+                    routing_fd=routing.fileno(),
+                    limits=settings.limits,
+                    replica_token_digest=hashlib.sha256(self._replica_token.encode()).hexdigest(),
+                    tracking_uri=settings.tracking_uri,
+                ),
+            )
+        )
+        plans += [
+            self._system_plan(
+                f"gateway-{index}",
+                "gateway",
+                "gateway",
+                (self._listener,),
+                lambda fd: GatewayLaunch(
+                    parent_pid=os.getpid(),
+                    status_fd=fd,
+                    home=home,
+                    listen_fd=self._listener.fileno(),
+                    hold_timeout_s=settings.hold_timeout_s,
+                    tracking_uri=settings.tracking_uri,
+                ),
+            )
+            for index in range(settings.gateways)
+        ]
+        return plans
+
+    def _system_plan(
+        self,
+        name: str,
+        role: str,
+        module: str,
+        listeners: tuple[socket.socket, ...],
+        launch: Callable[[int], Launch],
+    ) -> ChildPlan:
+        log = self._home.system_logs / f"{name}.log"
+        return ChildPlan(
+            name=name,
+            role=role,
+            module=f"penstock.processes.{module}",
+            document=lambda status_fd: msgspec.json.encode(launch(status_fd)),
+            start_log=log,
+            run_log=log,
+            environment=_system_environment(os.environ, self._home),
+            folder=self._home.run,
+            listeners=listeners,
+            drain_timeout_s=35.0,
+        )
+
+    def _replica_plan(self, spec: ReplicaSpec) -> ChildPlan:
+        listener = self._sockets.listen(slot_socket(spec.slot))
+        tracking_uri = self._settings.tracking_uri
+        return ChildPlan(
+            name=spec.slot,
+            role="replica",
+            module="penstock.processes.worker",
+            document=lambda status_fd: msgspec.json.encode(
+                WorkerLaunch(
+                    parent_pid=os.getpid(),
+                    status_fd=status_fd,
+                    home=str(self._home.path),
+                    listen_fd=listener.fileno(),
+                    tracking_uri=tracking_uri or self._url(),
+                    tracking_token=self._replica_token if tracking_uri is None else None,
+                    spec=spec,
+                )
+            ),
+            start_log=log_file(self._home.logs, spec, "build"),
+            run_log=log_file(self._home.logs, spec, "service"),
+            environment=_replica_environment(
+                os.environ, self._home, spec.environment, with_credentials=tracking_uri is not None
+            ),
+            folder=self._home.run,
+            listeners=(listener,),
+            drain_timeout_s=spec.drain_timeout_s,
+        )
+
+    def _url(self) -> str:
+        """The address for clients on this machine."""
+        host, port = self._listener.getsockname()[:2]
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def _wait_until_ready(self) -> Running | None:
+        """The running stack; None if it was told to stop before it came up."""
+        while not self._stopping.is_set():
+            system = [child for child in self._tree if child.plan.role != "replica"]
+            for child in system:
+                if child.load_failed or child.deaths >= _MAX_START_DEATHS:
+                    tail = read_log(child.plan.run_log, 2000)
+                    raise CannotStart(f"The {child.plan.name} process does not start: {child.message}\n{tail}")
+            if all(child.state is ReplicaState.READY for child in system) and await self._is_healthy():
+                url = self._url()
+                return Running(url, self._home.path, os.getpid(), self._settings.tracking_uri or url)
+            await asyncio.sleep(0.05)
+        return None
+
+    async def _is_healthy(self) -> bool:
+        host, port = self._url().removeprefix("http://").rsplit(":", 1)
+        try:
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            answer = await reader.read(64)
+            writer.close()
+        except OSError:
+            return False
+        return answer.startswith(b"HTTP/1.1 200")
+
+    def _write_status(self, running: Running) -> None:
+        document = {"url": running.url, "pid": running.pid, "mlflow_url": running.mlflow_url}
+        temporary = self._home.status_file.with_suffix(".new")
+        temporary.write_text(json.dumps(document))
+        temporary.replace(self._home.status_file)
+
+    async def _stop_all(self) -> None:
+        """Gateways first, so that what is in flight is answered by replicas that still run."""
+        self._stopping.set()
+        for role in ("gateway", "replica", "control-plane", "mlflow"):
+            for child in [child for child in self._tree if child.plan.role == role]:
+                self._tree.remove(child.plan.name)
+            while any(child.plan.role == role for child in self._tree):  # noqa: ASYNC110 - they end in callbacks
+                await asyncio.sleep(0.01)
+        await self._tree.close(_STOP_TIMEOUT_S)
+
+
+def _make_folders(home: Home) -> None:
+    try:
+        for folder in (home.path, home.run, home.logs, home.mlflow, home.artifacts):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+    except OSError as exc:
+        raise CannotStart(f"The home folder {home.path} cannot be used: {exc}.") from exc
+
+
+@contextlib.contextmanager
+def _locked(home: Home) -> Iterator[None]:
+    with home.lock_file.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"A stack is running already on the home folder {home.path}.") from None
+        yield
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as exc:
+        raise CannotStart(
+            f"Cannot listen on {settings.host}:{settings.port}: {exc.strerror or exc}. "
+            "Choose another port with --port (0 takes a free one), or another address with --host."
+        ) from exc
+    return listener
+
+
+def _kill_leftovers(home: Home) -> None:
+    """End what a supervisor that was killed hard could not take along: processes that bear this home's mark."""
+    mark = str(home.path)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(_MARK) == mark:
+                process.kill()
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _system_environment(environment: Mapping[str, str], home: Home) -> dict[str, str]:
+    kept = {name: value for name, value in environment.items() if not name.startswith(_KEPT_FROM_CHILDREN)}
+    return {
+        **kept,
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        _MARK: str(home.path),
+    }
+
+
+def _replica_environment(
+    environment: Mapping[str, str], home: Home, own: Mapping[str, str], *, with_credentials: bool
+) -> dict[str, str]:
+    """A replica inherits no secret: only what programs need to run at all, and its own variables.
+
+    With a tracking server of somebody else, the credentials of that server and its artifact store must come along,
+    because the replica fetches its model from there.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in _PASSED_TO_REPLICAS
+        or name.startswith("LC_")
+        or (with_credentials and name.startswith(_FETCH_CREDENTIALS))
+    }
+    return {
+        **kept,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        _MARK: str(home.path),
+        **own,
+    }

@@ -1,0 +1,271 @@
+"""The supervisor's children: started, watched, restarted with back-off, stopped as whole sessions.
+
+Each child is a Python module in a session of its own, told what to do by a JSON document on its standard input and
+telling that it is ready, or why it cannot be, over a status pipe. One SIGCHLD handler reaps everything that dies,
+descendants that were adopted included. When a child dies, what is left of its session is killed with it.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from penstock.domain.replica import ReplicaState
+from penstock.runtime.capture import CappedLog, Capture
+from penstock.runtime.restarts import deaths_in_a_row, restart_delay_s
+from penstock.wire.messages import StatusReport
+
+_MAX_STATUS_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPlan:
+    """How to start one child, again and again."""
+
+    name: str
+    role: str
+    module: str
+    document: Callable[[int], bytes]
+    """The JSON document for standard input, given the number of the status pipe's descriptor."""
+    start_log: Path
+    """Output until the child is ready."""
+    run_log: Path
+    """Output from then on."""
+    environment: Mapping[str, str]
+    folder: Path
+    listeners: tuple[socket.socket, ...] = ()
+    """Listening sockets that the child inherits; they stay open here while the child is dead."""
+    drain_timeout_s: float = 30.0
+    """How long after SIGTERM the child is killed."""
+
+
+@dataclass(slots=True)
+class Child:
+    """One child and how it stands."""
+
+    plan: ChildPlan
+    state: ReplicaState = ReplicaState.STARTING
+    pid: int | None = None
+    started_at_ms: int = 0
+    restarts: int = 0
+    deaths: int = 0
+    load_failed: bool = False
+    """The last process ended because it said that it cannot become ready."""
+    message: str = ""
+    """Why the last process ended; empty once one is ready."""
+    _reason: str = ""
+    _reported_failure: bool = False
+    _ready_since: float | None = None
+    _process: subprocess.Popen[bytes] | None = None
+    _capture: Capture | None = None
+    _status_pipe: int | None = None
+    _status_bytes: bytearray = field(default_factory=bytearray)
+    _timer: asyncio.TimerHandle | None = None
+
+
+class ProcessTree:
+    """All children by name. Everything happens on one event loop, in the main thread."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._children: dict[str, Child] = {}
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(self._children.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._children
+
+    def add(self, plan: ChildPlan) -> None:
+        """Start a child and keep it running."""
+        child = self._children[plan.name] = Child(plan)
+        self._start(child)
+
+    def remove(self, name: str) -> None:
+        """Let a child finish what it has, then forget it. Harmless if there is none."""
+        child = self._children.get(name)
+        if child is None or child.state is ReplicaState.DRAINING:
+            return
+        child.state = ReplicaState.DRAINING
+        self._cancel_timer(child)
+        if child.pid is None:
+            self._forget(child)
+        else:
+            _signal_process(child.pid, signal.SIGTERM)
+            child._timer = self._loop.call_later(child.plan.drain_timeout_s, self._kill, child)
+        self._on_change()
+
+    def recycle(self, name: str, pid: int, reason: str) -> None:
+        """Kill this very process of a child; a new one takes its place."""
+        child = self._children.get(name)
+        if child is not None and child.pid == pid:
+            child._reason = reason
+            self._kill(child)
+
+    async def close(self, timeout_s: float) -> None:
+        """Ask every child to end, kill those that have not after `timeout_s`, and wait for them all."""
+        for name in list(self._children):
+            self.remove(name)
+        deadline = self._loop.time() + timeout_s
+        while self._children:
+            if self._loop.time() > deadline:
+                for child in list(self):
+                    self._kill(child)
+                deadline = self._loop.time() + timeout_s
+            await asyncio.sleep(0.02)
+
+    def _start(self, child: Child) -> None:
+        plan = child.plan
+        child._timer = None
+        child.state = ReplicaState.STARTING
+        child._ready_since = None
+        child._reason, child._reported_failure = "", False
+        capture = child._capture = Capture(CappedLog(plan.start_log))
+        status_read, status_write = os.pipe()
+        inherited = [status_write, *(listener.fileno() for listener in plan.listeners)]
+        try:
+            with tempfile.TemporaryFile(dir=plan.folder) as document:
+                document.write(plan.document(status_write))
+                document.seek(0)
+                process = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own
+                    [sys.executable, "-P", "-m", plan.module],
+                    stdin=document,
+                    stdout=capture.write_end,
+                    stderr=capture.write_end,
+                    pass_fds=inherited,
+                    cwd=plan.folder,
+                    env=dict(plan.environment),
+                    start_new_session=True,
+                )
+        except OSError as exc:  # no memory, no processes left, no space for the document: try again later
+            os.close(status_read)
+            self._after_death(child, f"The process could not be started: {exc}.")
+            return
+        finally:
+            os.close(status_write)
+            os.close(capture.write_end)
+        child._process, child.pid = process, process.pid
+        child.started_at_ms = time.time_ns() // 1_000_000
+        os.set_blocking(status_read, False)
+        child._status_pipe = status_read
+        child._status_bytes.clear()
+        self._loop.add_reader(status_read, self._read_status, child)
+        self._on_change()
+
+    def _read_status(self, child: Child) -> None:
+        if child._status_pipe is None:
+            return
+        try:
+            data = os.read(child._status_pipe, _MAX_STATUS_BYTES)
+        except BlockingIOError:
+            return
+        if not data or len(child._status_bytes) > _MAX_STATUS_BYTES:
+            self._close_status(child)
+            return
+        child._status_bytes += data
+        *lines, rest = bytes(child._status_bytes).split(b"\n")
+        child._status_bytes[:] = rest
+        for line in lines:
+            with contextlib.suppress(msgspec.MsgspecError):
+                self._take_report(child, msgspec.json.decode(line, type=StatusReport))
+
+    def _take_report(self, child: Child, report: StatusReport) -> None:
+        if not report.ready:
+            child._reported_failure = True
+            child._reason = report.message
+            return
+        child._ready_since = self._loop.time()
+        child.load_failed = False
+        child.message = ""
+        if child._capture is not None:
+            child._capture.log = CappedLog(child.plan.run_log)
+        if child.state is ReplicaState.STARTING:
+            child.state = ReplicaState.READY
+            self._on_change()
+
+    def _reap(self) -> None:
+        by_pid = {child.pid: child for child in self if child.pid is not None}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in by_pid:
+                self._bury(by_pid[pid], os.waitstatus_to_exitcode(status))
+
+    def _bury(self, child: Child, exit_code: int) -> None:
+        if child._process is not None and child.pid is not None:
+            child._process.returncode = exit_code
+            _signal_session(child.pid, signal.SIGKILL)
+        if child._status_pipe is not None:
+            self._read_status(child)
+            self._close_status(child)
+        self._after_death(child, _describe(exit_code))
+
+    def _after_death(self, child: Child, description: str) -> None:
+        if child._capture is not None:
+            child._capture.finish()
+            child._capture = None
+        child.pid, child._process = None, None
+        self._cancel_timer(child)
+        if child.state is ReplicaState.DRAINING:
+            self._forget(child)
+        else:
+            ready_for = None if child._ready_since is None else self._loop.time() - child._ready_since
+            child.deaths = deaths_in_a_row(child.deaths, ready_for)
+            child.restarts += 1
+            child.load_failed = child._reported_failure
+            child.message = child._reason or description
+            child.state = ReplicaState.RESTARTING
+            child._timer = self._loop.call_later(restart_delay_s(child.deaths), self._start, child)
+        self._on_change()
+
+    def _forget(self, child: Child) -> None:
+        for listener in child.plan.listeners:
+            listener.close()
+        del self._children[child.plan.name]
+
+    def _kill(self, child: Child) -> None:
+        if child.pid is not None:
+            _signal_session(child.pid, signal.SIGKILL)
+
+    def _close_status(self, child: Child) -> None:
+        if child._status_pipe is not None:
+            self._loop.remove_reader(child._status_pipe)
+            os.close(child._status_pipe)
+            child._status_pipe = None
+
+    def _cancel_timer(self, child: Child) -> None:
+        if child._timer is not None:
+            child._timer.cancel()
+            child._timer = None
+
+
+def _signal_process(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _signal_session(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _describe(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"The process was killed by signal {-exit_code} ({signal.strsignal(-exit_code)})."
+    return f"The process ended with exit code {exit_code}."

@@ -1,0 +1,122 @@
+"""Settings: read from the environment once, at the start of a process, and passed down from there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from penstock.domain.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder that holds everything a stack keeps."""
+
+    path: Path
+
+    @property
+    def token_file(self) -> Path:
+        """The first token, readable by its owner only."""
+        return self.path / "token"
+
+    @property
+    def database(self) -> Path:
+        """State, written by the control plane alone."""
+        return self.path / "penstock.db"
+
+    @property
+    def mlflow(self) -> Path:
+        """Backend and artifacts of the embedded MLflow server."""
+        return self.path / "mlflow"
+
+    @property
+    def artifacts(self) -> Path:
+        """Fetched models."""
+        return self.path / "artifacts"
+
+    @property
+    def run(self) -> Path:
+        """Sockets, lock, pid file and the routing table."""
+        return self.path / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of replicas by endpoint and served entity; those of our own processes under `.system`."""
+        return self.path / "logs"
+
+    @property
+    def system_logs(self) -> Path:
+        """Logs of our own processes. No endpoint's name begins with a dot."""
+        return self.logs / ".system"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the one supervisor of this home."""
+        return self.run / "lock"
+
+    @property
+    def status_file(self) -> Path:
+        """JSON about the running stack: its URL, the supervisor's pid."""
+        return self.run / "penstock.json"
+
+    @property
+    def table_file(self) -> Path:
+        """The newest routing table."""
+        return self.run / "routing-table.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set for a stack."""
+
+    home: Home
+    """`PENSTOCK_HOME`: the home folder; `./.penstock` by default."""
+    host: str = "127.0.0.1"
+    """`PENSTOCK_HOST`: address to listen on."""
+    port: int = 8080
+    """`PENSTOCK_PORT`: port to listen on; 0 takes a free one."""
+    gateways: int = 1
+    """Number of gateway processes (`--gateways`)."""
+    tracking_uri: str | None = None
+    """An existing MLflow tracking server to use in place of the embedded one (`--tracking-uri`)."""
+    hold_timeout_s: float = 60.0
+    """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
+    limits: Limits = field(default_factory=Limits)
+    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE` and `PENSTOCK_DEPLOY_TIMEOUT_S`, with the machine's cores."""
+
+
+class BadSetting(Exception):
+    """A variable or option holds something that it may not hold."""
+
+
+def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        BadSetting: naming the variable, what it holds and what was wanted.
+    """
+    defaults = Limits(cores=cores)
+    return Settings(
+        home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().absolute()),
+        host=environment.get("PENSTOCK_HOST") or "127.0.0.1",
+        port=int(_number(environment, "PENSTOCK_PORT", 8080, 0, 65535)),
+        hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
+        limits=Limits(
+            cores=cores,
+            deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
+            request_timeout_s=_number(environment, "PENSTOCK_REQUEST_TIMEOUT_S", defaults.request_timeout_s, 0.1, 3600),
+            queue_size=int(_number(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000)),
+        ),
+    )
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise BadSetting(f"{name}: got '{text}'; wanted a number from {low:g} to {high:g}.")
+    return value

@@ -1,0 +1,1 @@
+"""State at rest: endpoints, principals and tokens in SQL; fetched models on disk."""

@@ -1,0 +1,160 @@
+"""State at rest: endpoints and tokens in SQL. The control plane is the only writer.
+
+SQLite in WAL mode by default; calls are short and block. Endpoints are stored as one JSON document each, beside the
+columns that are searched.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+
+from penstock.domain.access import Token
+from penstock.domain.endpoint import Endpoint
+from penstock.domain.errors import ResourceAlreadyExists, TemporarilyUnavailable
+
+metadata = sa.MetaData()
+
+endpoints = sa.Table(
+    "endpoints",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("digest", sa.String, nullable=False, unique=True),
+    sa.Column("comment", sa.String, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+)
+
+
+class DatabaseUnusable(Exception):
+    """The state database cannot be opened or brought to this release's schema."""
+
+
+class Database:
+    """Endpoints and tokens, one call a transaction."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> "Database":
+        """Open the database, bringing its schema up to this release's.
+
+        Raises:
+            DatabaseUnusable: it cannot be opened, or a newer release wrote it.
+        """
+        engine = sa.create_engine(url)
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine, "connect", _configure_sqlite)
+        try:
+            with engine.begin() as connection:
+                config = Config()
+                config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except (sa.exc.DatabaseError, CommandError) as exc:
+            raise DatabaseUnusable(f"{engine.url.database}: {exc}") from exc
+        return cls(engine)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def endpoints(self) -> list[Endpoint]:
+        """All endpoints, oldest first."""
+        query = sa.select(endpoints.c.document).order_by(endpoints.c.created_at_ms, endpoints.c.name)
+        with self._transaction() as connection:
+            return [msgspec.json.decode(document, type=Endpoint) for document in connection.scalars(query)]
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """The endpoint of that name."""
+        query = sa.select(endpoints.c.document).where(endpoints.c.name == name)
+        with self._transaction() as connection:
+            document = connection.scalar(query)
+        return None if document is None else msgspec.json.decode(document, type=Endpoint)
+
+    def insert_endpoint(self, endpoint: Endpoint) -> None:
+        """Store a new endpoint.
+
+        Raises:
+            ResourceAlreadyExists: the name is taken.
+        """
+        row = sa.insert(endpoints).values(
+            id=endpoint.id,
+            name=endpoint.name,
+            created_at_ms=endpoint.created_at_ms,
+            document=msgspec.json.encode(endpoint).decode(),
+        )
+        try:
+            with self._transaction() as connection:
+                connection.execute(row)
+        except sa.exc.IntegrityError as exc:
+            raise ResourceAlreadyExists(f"Endpoint with name '{endpoint.name}' already exists.") from exc
+
+    def save_endpoint(self, endpoint: Endpoint) -> None:
+        """Replace what is stored under the endpoint's id; nothing happens if it was deleted."""
+        row = (
+            sa.update(endpoints)
+            .where(endpoints.c.id == endpoint.id)
+            .values(document=msgspec.json.encode(endpoint).decode())
+        )
+        with self._transaction() as connection:
+            connection.execute(row)
+
+    def delete_endpoint(self, endpoint_id: str) -> None:
+        """Forget an endpoint."""
+        with self._transaction() as connection:
+            connection.execute(sa.delete(endpoints).where(endpoints.c.id == endpoint_id))
+
+    def tokens(self) -> list[Token]:
+        """All tokens, oldest first."""
+        query = sa.select(tokens).order_by(tokens.c.created_at_ms, tokens.c.id)
+        with self._transaction() as connection:
+            return [Token(**row) for row in connection.execute(query).mappings()]
+
+    def insert_token(self, token: Token) -> None:
+        """Store a new token."""
+        row = sa.insert(tokens).values(
+            id=token.id,
+            principal=token.principal,
+            digest=token.digest,
+            comment=token.comment,
+            created_at_ms=token.created_at_ms,
+        )
+        with self._transaction() as connection:
+            connection.execute(row)
+
+    def delete_token(self, token_id: str) -> bool:
+        """Forget a token; False if there was none of that id."""
+        with self._transaction() as connection:
+            return connection.execute(sa.delete(tokens).where(tokens.c.id == token_id)).rowcount > 0
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as exc:
+            raise TemporarilyUnavailable(f"The state database cannot be used now: {exc.orig}.") from exc
+
+
+def _configure_sqlite(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.close()

@@ -1,0 +1,162 @@
+"""The frame protocol between gateways and replicas, version 1. `docs/frame-protocol.md` tells it in words.
+
+A frame is a header of 16 bytes, little-endian, and a payload:
+
+    u32 payload length | u8 type | 3 zero bytes | u64 request id | payload
+
+A gateway connects to a replica's socket and waits for HELLO. It sends REQUEST and CANCEL; the replica answers each
+request with STARTED, then HEAD, any number of CHUNKs and END, or with ERROR in place of what has not been sent yet.
+Answers of several requests may come in any order and interleaved.
+"""
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+MAX_PAYLOAD_BYTES = 17 << 20
+"""The largest payload either side accepts: the largest request body, and its head."""
+CHUNK_BYTES = 1 << 20
+"""Answers are cut into chunks of at most this size."""
+
+_HEADER = struct.Struct("<IB3xQ")
+_META_LENGTH = struct.Struct("<H")
+
+
+class FrameType(IntEnum):
+    """What a frame says."""
+
+    HELLO = 1
+    REQUEST = 2
+    STARTED = 3
+    HEAD = 4
+    CHUNK = 5
+    END = 6
+    ERROR = 7
+    CANCEL = 8
+
+
+class Frame(NamedTuple):
+    """One frame, decoded."""
+
+    type: FrameType
+    request_id: int
+    payload: bytes
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """Payload of HELLO: the replica is ready, and what it can take."""
+
+    protocol: int
+    slots: int
+    """Requests that it works on at a time."""
+    window: int
+    """Requests beyond its slots that may wait inside it."""
+    pid: int
+
+
+class RequestMeta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Head of a REQUEST payload; the body follows it."""
+
+    content_type: str = "application/json"
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Payload of HEAD: how the answer begins."""
+
+    status: int
+    content_type: str
+
+
+class End(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Payload of END: what only the replica knows of the finished answer."""
+
+    execution_us: int
+    client_request_id: str | None = None
+    usage_context: dict[str, str] | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class Error(msgspec.Struct, frozen=True):
+    """Payload of ERROR: the replica could not answer; the model is not at fault."""
+
+    message: str
+
+
+class ProtocolError(Exception):
+    """The peer sent what is no frame; the connection is of no more use."""
+
+
+def encode(kind: FrameType, request_id: int = 0, payload: bytes = b"") -> bytes:
+    """One frame."""
+    return _HEADER.pack(len(payload), kind, request_id) + payload
+
+
+def encode_struct(kind: FrameType, request_id: int, content: msgspec.Struct) -> bytes:
+    """One frame whose payload is a struct as JSON."""
+    return encode(kind, request_id, msgspec.json.encode(content))
+
+
+def encode_request(request_id: int, meta: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """A REQUEST as two buffers, so that a large body is not copied. `meta` comes from `encode_meta`."""
+    head = _HEADER.pack(len(meta) + len(body), FrameType.REQUEST, request_id)
+    return head + meta, body
+
+
+def encode_meta(meta: RequestMeta) -> bytes:
+    """The head of a REQUEST payload: u16 length and JSON."""
+    document = msgspec.json.encode(meta)
+    return _META_LENGTH.pack(len(document)) + document
+
+
+def split_request(payload: bytes) -> tuple[RequestMeta, bytes]:
+    """Head and body of a REQUEST payload.
+
+    Raises:
+        ProtocolError: the payload is too short or its head is no JSON of that form.
+    """
+    try:
+        (length,) = _META_LENGTH.unpack_from(payload)
+        start = _META_LENGTH.size
+        meta = msgspec.json.decode(payload[start : start + length], type=RequestMeta)
+    except (struct.error, msgspec.MsgspecError) as exc:
+        raise ProtocolError(f"bad REQUEST payload: {exc}") from exc
+    return meta, payload[start + length :]
+
+
+class FrameDecoder:
+    """Turns a stream of bytes into frames, whatever pieces it comes in."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes | bytearray) -> Iterator[Frame]:
+        """Frames that are complete with `data`.
+
+        Raises:
+            ProtocolError: an unknown type or a payload over the limit.
+        """
+        buffer = self._rest
+        buffer += data
+        offset, end = 0, len(buffer)
+        try:
+            while end - offset >= _HEADER.size:
+                length, kind, request_id = _HEADER.unpack_from(buffer, offset)
+                if length > MAX_PAYLOAD_BYTES:
+                    raise ProtocolError(f"payload of {length} bytes is over the limit of {MAX_PAYLOAD_BYTES}")
+                start = offset + _HEADER.size
+                if end - start < length:
+                    break
+                try:
+                    frame_type = FrameType(kind)
+                except ValueError:
+                    raise ProtocolError(f"unknown frame type {kind}") from None
+                payload = bytes(memoryview(buffer)[start : start + length])
+                offset = start + length
+                yield Frame(frame_type, request_id, payload)
+        finally:
+            del buffer[:offset]

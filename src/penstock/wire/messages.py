@@ -1,0 +1,160 @@
+"""What our own processes say to each other beside predictions: one line of JSON a message, on Unix sockets.
+
+Supervisor socket (`run/supervisor.sock`): a client sends requests, each answered by `Done` or `Refused` with the same
+id; after `Watch` the supervisor also sends a whole `Snapshot` whenever something changes.
+
+Routing socket (`run/routing.sock`): a gateway says `Subscribe`; the control plane sends the whole routing table
+whenever its version changes, and the gateway says `Acknowledge` once it routes by it.
+"""
+
+import asyncio
+from typing import TypeVar
+
+import msgspec
+
+from penstock.domain.replica import ReplicaSpec, ReplicaState
+from penstock.domain.routing import RoutingTable
+
+PRINCIPAL_HEADER = "x-penstock-principal"
+"""Header in which a gateway tells the control plane who asks; clients cannot send it."""
+MAX_LINE_BYTES = 64 << 20
+"""A line longer than this is no message of ours."""
+
+
+class Launch(msgspec.Struct, tag=True, frozen=True):
+    """Keep a replica running in the spec's slot. Harmless if it runs already."""
+
+    id: int
+    spec: ReplicaSpec
+
+
+class Stop(msgspec.Struct, tag=True, frozen=True):
+    """Drain and end the replica in a slot. Harmless if there is none."""
+
+    id: int
+    slot: str
+
+
+class Recycle(msgspec.Struct, tag=True, frozen=True):
+    """Kill the process in a slot at once and start a new one: it hangs."""
+
+    id: int
+    slot: str
+    pid: int
+    reason: str
+
+
+class Watch(msgspec.Struct, tag=True, frozen=True):
+    """Send a snapshot now and at every change."""
+
+    id: int
+
+
+class List(msgspec.Struct, tag=True, frozen=True):
+    """Send one snapshot, with memory use."""
+
+    id: int
+
+
+class Done(msgspec.Struct, tag=True, frozen=True):
+    """The request of this id was carried out."""
+
+    id: int
+
+
+class Refused(msgspec.Struct, tag=True, frozen=True):
+    """The request of this id was not carried out."""
+
+    id: int
+    message: str
+
+
+class ProcessInfo(msgspec.Struct, frozen=True):
+    """One process of the stack."""
+
+    pid: int | None
+    role: str
+    state: str
+    name: str
+    started_at_ms: int
+    endpoint: str | None = None
+    entity: str | None = None
+    config_version: int | None = None
+    rss_bytes: int | None = None
+    restarts: int = 0
+
+
+class ReplicaInfo(msgspec.Struct, frozen=True):
+    """One slot: what was launched and how it stands."""
+
+    spec: ReplicaSpec
+    state: ReplicaState
+    load_failed: bool
+    deaths: int
+    message: str
+
+
+class Snapshot(msgspec.Struct, tag=True, frozen=True):
+    """All processes and all slots at one moment. `id` is that of the List it answers, 0 for a Watch."""
+
+    id: int
+    processes: list[ProcessInfo]
+    replicas: list[ReplicaInfo]
+
+
+class Subscribe(msgspec.Struct, tag=True, frozen=True):
+    """A gateway asks for the routing table; `version` is what it holds already."""
+
+    pid: int
+    version: int
+
+
+class Acknowledge(msgspec.Struct, tag=True, frozen=True):
+    """The gateway routes by this version."""
+
+    version: int
+
+
+class Table(msgspec.Struct, tag=True, frozen=True):
+    """The whole routing table."""
+
+    table: RoutingTable
+
+
+class StatusReport(msgspec.Struct, frozen=True):
+    """What a child process tells the supervisor over its status pipe, a line each."""
+
+    ready: bool
+    message: str = ""
+    """Why it cannot become ready; the process ends after it."""
+
+
+SupervisorRequest = Launch | Stop | Recycle | Watch | List
+SupervisorAnswer = Done | Refused | Snapshot
+GatewayMessage = Subscribe | Acknowledge
+
+
+def encode_line(message: msgspec.Struct) -> bytes:
+    """A message as one line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+_T = TypeVar("_T")
+
+supervisor_requests = msgspec.json.Decoder(SupervisorRequest)
+supervisor_answers = msgspec.json.Decoder(SupervisorAnswer)
+gateway_messages = msgspec.json.Decoder(GatewayMessage)
+tables = msgspec.json.Decoder(Table)
+
+
+async def read_message(reader: asyncio.StreamReader, decoder: msgspec.json.Decoder[_T]) -> _T | None:
+    """The next message of a stream, or None at its end.
+
+    Raises:
+        ConnectionError: the peer sent what is no message.
+    """
+    try:
+        line = await reader.readline()
+        return decoder.decode(line) if line else None
+    except (msgspec.MsgspecError, ValueError) as exc:
+        raise ConnectionError(f"not a message of ours: {exc}") from exc

@@ -1,0 +1,374 @@
+"""Serving endpoints as Databricks writes them in JSON: requests in, `ServingEndpointDetailed` out.
+
+Field names, defaults and the rule that both `served_entities` and `served_models` are always emitted follow the
+public documentation of the REST API and what the official SDK reads and sends.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+
+from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
+from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.names import check_environment_variable, check_served_entity_name, default_entity_name
+from penstock.domain.served_entity import ModelVersion, ServedEntity
+from penstock.domain.sizing import Sizing, choose_sizing
+from penstock.domain.traffic import Route
+
+MAX_ENVIRONMENT_VARIABLES = 30
+_SECRET_OPEN = "{{secrets/"  # noqa: S105 - the syntax of a reference, no secret
+
+
+class _In(BaseModel):
+    """Unknown fields are ignored; a number is not taken for a string, nor a string for a number."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class ServedEntityInput(_In):
+    """One entry of `served_entities` or `served_models`; the second uses `model_name` and `model_version`."""
+
+    name: StrictStr | None = None
+    entity_name: StrictStr | None = None
+    entity_version: StrictStr | StrictInt | None = None
+    model_name: StrictStr | None = None
+    model_version: StrictStr | StrictInt | None = None
+    workload_size: StrictStr | None = None
+    workload_type: StrictStr | None = None
+    scale_to_zero_enabled: StrictBool | None = None
+    min_provisioned_concurrency: StrictInt | None = None
+    max_provisioned_concurrency: StrictInt | None = None
+    environment_vars: dict[StrictStr, StrictStr] | None = None
+    instance_profile_arn: StrictStr | None = None
+    traffic_percentage: StrictInt | None = None
+    external_model: dict[str, Any] | None = None
+
+
+class RouteInput(_In):
+    """One entry of `traffic_config.routes`."""
+
+    served_entity_name: StrictStr | None = None
+    served_model_name: StrictStr | None = None
+    traffic_percentage: StrictInt
+
+
+class TrafficConfigInput(_In):
+    """How requests are split."""
+
+    routes: list[RouteInput] | None = None
+
+
+class EndpointCoreConfigInput(_In):
+    """Body of a config update, and `config` of a create."""
+
+    served_entities: list[ServedEntityInput] | None = None
+    served_models: list[ServedEntityInput] | None = None
+    traffic_config: TrafficConfigInput | None = None
+
+
+class TagInput(_In):
+    """A tag; the value may be missing."""
+
+    key: StrictStr
+    value: StrictStr | None = None
+
+
+class EmailNotificationsInput(_In):
+    """Whom to tell of an update's end. Stored and echoed."""
+
+    on_update_success: list[StrictStr] | None = None
+    on_update_failure: list[StrictStr] | None = None
+
+
+class CreateEndpoint(_In):
+    """Body of a create."""
+
+    name: Annotated[StrictStr, Field(description="Unique; letters, digits, '-' and '_'; at most 63.")]
+    config: EndpointCoreConfigInput | None = None
+    tags: list[TagInput] | None = None
+    route_optimized: StrictBool | None = None
+    description: StrictStr | None = None
+    budget_policy_id: StrictStr | None = None
+    email_notifications: EmailNotificationsInput | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntityRequest:
+    """A served entity as it was asked for: its version may still be an alias."""
+
+    field: str
+    model_name: str
+    version: str | None
+    alias: str | None
+    name: str | None
+    sizing: Sizing
+    environment: dict[str, str]
+    instance_profile_arn: str | None
+
+    def resolved(self, entity_id: str, model: ModelVersion, creator: str, now_ms: int) -> ServedEntity:
+        """The served entity, once the registry has told which version it is."""
+        name = self.name or default_entity_name(model.name, model.version)
+        check_served_entity_name(f"{self.field}.name", name)
+        return ServedEntity(
+            entity_id,
+            name,
+            model,
+            self.sizing,
+            self.environment,
+            self.instance_profile_arn,
+            self.alias,
+            creator,
+            now_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRequest:
+    """A config as it was asked for."""
+
+    entities: tuple[EntityRequest, ...]
+    routes: tuple[Route, ...]
+    percentages: tuple[int, ...] = ()
+    """The older form: a share inside each entity, in the entities' order."""
+
+    def routes_for(self, entities: Sequence[ServedEntity]) -> tuple[Route, ...]:
+        """The split that was asked for, in either form."""
+        shares = zip(entities, self.percentages, strict=True) if self.percentages else ()
+        return self.routes or tuple(Route(entity.name, share) for entity, share in shares)
+
+
+def decode_config(body: EndpointCoreConfigInput, prefix: str = "") -> ConfigRequest:
+    """A config as the domain sees it.
+
+    Raises:
+        InvalidParameterValue: a field is missing or holds what it may not; the message names it.
+    """
+    if body.served_entities is not None and body.served_models is not None:
+        raise InvalidParameterValue(
+            f"{prefix}served_entities and {prefix}served_models came together; they mean the same, give one."
+        )
+    key = "served_models" if body.served_models is not None else "served_entities"
+    given = body.served_models if body.served_models is not None else body.served_entities
+    entities = tuple(_decode_entity(entity, f"{prefix}{key}[{index}]") for index, entity in enumerate(given or ()))
+    routes = _decode_routes(body.traffic_config, f"{prefix}traffic_config")
+    shares = [entity.traffic_percentage for entity in given or ()]
+    if not any(share is not None for share in shares):
+        return ConfigRequest(entities, routes)
+    if routes:
+        raise InvalidParameterValue(
+            f"{prefix}traffic_config and {prefix}{key}[].traffic_percentage came together; give one."
+        )
+    for index, share in enumerate(shares):
+        if share is None:
+            raise InvalidParameterValue(
+                f"{prefix}{key}[{index}].traffic_percentage: missing, though other entries have one."
+            )
+    return ConfigRequest(entities, (), tuple(share or 0 for share in shares))
+
+
+def _decode_routes(traffic: TrafficConfigInput | None, at: str) -> tuple[Route, ...]:
+    routes = []
+    for index, route in enumerate((traffic.routes if traffic else None) or ()):
+        names = {name for name in (route.served_entity_name, route.served_model_name) if name}
+        if len(names) != 1:
+            raise InvalidParameterValue(
+                f"{at}.routes[{index}]: got {len(names)} different names; wanted served_entity_name "
+                "or served_model_name."
+            )
+        routes.append(Route(names.pop(), route.traffic_percentage))
+    return tuple(routes)
+
+
+def _decode_entity(entity: ServedEntityInput, at: str) -> EntityRequest:
+    if entity.external_model is not None:
+        raise InvalidParameterValue(f"{at}.external_model: external models are not supported by this release.")
+    model_name = _one_of(at, entity_name=entity.entity_name, model_name=entity.model_name)
+    version = _one_of(at, entity_version=entity.entity_version, model_version=entity.model_version)
+    alias = None
+    if version.startswith("@"):
+        alias, version = version[1:], ""
+        if not alias:
+            raise InvalidParameterValue(f"{at}.entity_version: got '@' without the name of an alias.")
+    elif not (version.isascii() and version.isdigit()):
+        raise InvalidParameterValue(
+            f'{at}.entity_version: got \'{version}\'; wanted a version number like "3", or an alias like "@champion".'
+        )
+    if entity.name is not None:
+        check_served_entity_name(f"{at}.name", entity.name)
+    environment = dict(entity.environment_vars or {})
+    _check_environment(environment, f"{at}.environment_vars")
+    sizing = choose_sizing(
+        at,
+        entity.workload_size,
+        entity.workload_type,
+        entity.scale_to_zero_enabled,
+        entity.min_provisioned_concurrency,
+        entity.max_provisioned_concurrency,
+    )
+    return EntityRequest(
+        at, model_name, version or None, alias, entity.name, sizing, environment, entity.instance_profile_arn
+    )
+
+
+def _one_of(at: str, **fields: str | int | None) -> str:
+    given = {str(value) for value in fields.values() if value is not None and value != ""}
+    if len(given) != 1:
+        came = "none of them" if not given else "two that differ"
+        raise InvalidParameterValue(f"{at}: wanted {' or '.join(fields)}; got {came}.")
+    return given.pop()
+
+
+def _check_environment(environment: Mapping[str, str], at: str) -> None:
+    if len(environment) > MAX_ENVIRONMENT_VARIABLES:
+        raise InvalidParameterValue(
+            f"{at}: got {len(environment)} variables; wanted at most {MAX_ENVIRONMENT_VARIABLES}."
+        )
+    for name, value in environment.items():
+        check_environment_variable(at, name, value)
+        if value.startswith(_SECRET_OPEN):
+            raise InvalidParameterValue(f"{at}.{name}: the secret '{value}' does not exist.")
+    _check_number(environment, at, "PENSTOCK_REQUEST_TIMEOUT_S", float, 0.1, 3600)
+    _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
+
+
+def _check_number(
+    environment: Mapping[str, str], at: str, name: str, kind: Callable[[str], float], low: float, high: float
+) -> None:
+    if name not in environment:
+        return
+    try:
+        is_within = low <= kind(environment[name]) <= high
+    except ValueError:
+        is_within = False
+    if not is_within:
+        raise InvalidParameterValue(
+            f"{at}.{name}: got '{environment[name]}'; wanted a number from {low:g} to {high:g}."
+        )
+
+
+StatusOf = Callable[[EndpointConfig, ServedEntity], EntityStatus]
+"""Looks up what is seen of one entity of one config."""
+
+
+def encode_detailed(endpoint: Endpoint, is_ready: bool, status_of: StatusOf) -> dict[str, Any]:
+    """`ServingEndpointDetailed`."""
+    document = _encode_head(endpoint, is_ready)
+    if endpoint.active is not None:
+        document["config"] = _encode_config(endpoint.active, status_of)
+    if endpoint.pending is not None:
+        document["pending_config"] = {
+            **_encode_config(endpoint.pending, status_of),
+            "start_time": endpoint.pending.started_at_ms,
+        }
+    document["route_optimized"] = endpoint.route_optimized
+    document["permission_level"] = "CAN_MANAGE"
+    if endpoint.email_notifications:
+        document["email_notifications"] = endpoint.email_notifications
+    return document
+
+
+def encode_summary(endpoint: Endpoint, is_ready: bool) -> dict[str, Any]:
+    """An item of the list: without traffic and deployment states."""
+    document = _encode_head(endpoint, is_ready)
+    config = endpoint.active or endpoint.pending
+    if config is not None:
+        document["config"] = {
+            "served_entities": [
+                {"name": e.name, "entity_name": e.model.name, "entity_version": e.model.version}
+                for e in config.entities
+            ],
+            "served_models": [
+                {"name": e.name, "model_name": e.model.name, "model_version": e.model.version} for e in config.entities
+            ],
+        }
+    return document
+
+
+def _encode_head(endpoint: Endpoint, is_ready: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": endpoint.name,
+        "id": endpoint.id,
+        "creator": endpoint.creator,
+        "creation_timestamp": endpoint.created_at_ms,
+        "last_updated_timestamp": endpoint.updated_at_ms,
+        "state": {
+            "ready": "READY" if is_ready else "NOT_READY",
+            "config_update": endpoint.update.value,
+            "suspend": "STOPPED" if endpoint.stopped else "NOT_SUSPENDED",
+        },
+        "tags": [
+            {"key": key} if value is None else {"key": key, "value": value} for key, value in endpoint.tags.items()
+        ],
+        "description": endpoint.description,
+    }
+    if endpoint.budget_policy_id is not None:
+        document["budget_policy_id"] = endpoint.budget_policy_id
+    return document
+
+
+def _encode_config(config: EndpointConfig, status_of: StatusOf) -> dict[str, Any]:
+    entities = [_encode_entity(entity, status_of(config, entity)) for entity in config.entities]
+    return {
+        "served_entities": entities,
+        "served_models": [_as_served_model(entity) for entity in entities],
+        "traffic_config": {
+            "routes": [
+                {
+                    "served_model_name": route.entity_name,
+                    "served_entity_name": route.entity_name,
+                    "traffic_percentage": route.percentage,
+                }
+                for route in config.routes
+            ]
+        },
+        "config_version": config.version,
+    }
+
+
+def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]:
+    sizing = entity.sizing
+    document: dict[str, Any] = {
+        "name": entity.name,
+        "entity_name": entity.model.name,
+        "entity_version": entity.model.version,
+        "workload_type": sizing.workload_type.value,
+        "scale_to_zero_enabled": sizing.scale_to_zero,
+        "creator": entity.creator,
+        "creation_timestamp": entity.created_at_ms,
+        "state": {
+            "deployment": status.deployment.value,
+            "deployment_state_message": status.message,
+            "replicas": {"ready": status.ready, "starting": status.starting, "draining": status.draining},
+        },
+    }
+    if sizing.size is not None:
+        document["workload_size"] = sizing.size.value
+    else:
+        document["min_provisioned_concurrency"] = sizing.min_concurrency
+        document["max_provisioned_concurrency"] = sizing.max_concurrency
+    if entity.environment:
+        document["environment_vars"] = entity.environment
+    if entity.instance_profile_arn is not None:
+        document["instance_profile_arn"] = entity.instance_profile_arn
+    if entity.alias is not None:
+        document["entity_alias"] = entity.alias
+    return document
+
+
+def _as_served_model(entity: Mapping[str, Any]) -> dict[str, Any]:
+    renamed = {"entity_name": "model_name", "entity_version": "model_version"}
+    return {renamed.get(key, key): value for key, value in entity.items()}
+
+
+def decode_tags(tags: Sequence[TagInput] | None) -> dict[str, str | None]:
+    """Tags by key."""
+    decoded: dict[str, str | None] = {}
+    for index, tag in enumerate(tags or ()):
+        if not tag.key:
+            raise InvalidParameterValue(f"tags[{index}].key: got an empty key.")
+        if tag.key in decoded:
+            raise InvalidParameterValue(f"tags[{index}].key: '{tag.key}' came twice.")
+        decoded[tag.key] = tag.value
+    return decoded
