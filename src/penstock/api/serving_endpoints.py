@@ -10,9 +10,9 @@ from fastapi import APIRouter, Depends, Query
 
 from penstock.api.bodies import body_of_type, documented
 from penstock.api.context import Caller, Context
-from penstock.control.endpoints import EndpointRequest
 from penstock.control.logs import read_entity_log
 from penstock.domain.endpoint import Endpoint
+from penstock.domain.requests import EndpointRequest
 from penstock.wire.serving_endpoints import (
     CreateEndpoint,
     EndpointCoreConfigInput,

@@ -239,7 +239,7 @@ Check = tuple[str, str, str]
 
 
 def _check_platform() -> Check:
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         return "platform", "ok", platform.platform()
     detail = "Linux is the platform; elsewhere children may outlive a supervisor that is killed hard."
     return "platform", "warn", detail

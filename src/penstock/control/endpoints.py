@@ -8,7 +8,7 @@ checked again in the same step that stores.
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from penstock.client.registry import Registry
 from penstock.control.cluster import Cluster
@@ -26,25 +26,12 @@ from penstock.domain.endpoint import (
 )
 from penstock.domain.errors import CallerError, ResourceAlreadyExists, ResourceDoesNotExist
 from penstock.domain.names import check_endpoint_name
+from penstock.domain.requests import ConfigRequest, EndpointRequest
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.traffic import Route
 from penstock.stores.database import Database
-from penstock.wire.serving_endpoints import ConfigRequest
 
 _SETTLE_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointRequest:
-    """A create, decoded."""
-
-    name: str
-    config: ConfigRequest | None
-    description: str = ""
-    route_optimized: bool = False
-    tags: dict[str, str | None] = field(default_factory=dict)
-    budget_policy_id: str | None = None
-    email_notifications: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Endpoints:

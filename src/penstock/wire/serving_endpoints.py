@@ -5,16 +5,16 @@ public documentation of the REST API and what the official SDK reads and sends.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
 from penstock.domain.errors import InvalidParameterValue
-from penstock.domain.names import check_environment_variable, check_served_entity_name, default_entity_name
-from penstock.domain.served_entity import ModelVersion, ServedEntity
-from penstock.domain.sizing import Sizing, choose_sizing
+from penstock.domain.names import check_environment_variable, check_served_entity_name
+from penstock.domain.requests import ConfigRequest, EntityRequest
+from penstock.domain.served_entity import ServedEntity
+from penstock.domain.sizing import choose_sizing
 from penstock.domain.traffic import Route
 
 MAX_ENVIRONMENT_VARIABLES = 30
@@ -92,51 +92,6 @@ class CreateEndpoint(_In):
     description: StrictStr | None = None
     budget_policy_id: StrictStr | None = None
     email_notifications: EmailNotificationsInput | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EntityRequest:
-    """A served entity as it was asked for: its version may still be an alias."""
-
-    field: str
-    model_name: str
-    version: str | None
-    alias: str | None
-    name: str | None
-    sizing: Sizing
-    environment: dict[str, str]
-    instance_profile_arn: str | None
-
-    def resolved(self, entity_id: str, model: ModelVersion, creator: str, now_ms: int) -> ServedEntity:
-        """The served entity, once the registry has told which version it is."""
-        name = self.name or default_entity_name(model.name, model.version)
-        check_served_entity_name(f"{self.field}.name", name)
-        return ServedEntity(
-            entity_id,
-            name,
-            model,
-            self.sizing,
-            self.environment,
-            self.instance_profile_arn,
-            self.alias,
-            creator,
-            now_ms,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigRequest:
-    """A config as it was asked for."""
-
-    entities: tuple[EntityRequest, ...]
-    routes: tuple[Route, ...]
-    percentages: tuple[int, ...] = ()
-    """The older form: a share inside each entity, in the entities' order."""
-
-    def routes_for(self, entities: Sequence[ServedEntity]) -> tuple[Route, ...]:
-        """The split that was asked for, in either form."""
-        shares = zip(entities, self.percentages, strict=True) if self.percentages else ()
-        return self.routes or tuple(Route(entity.name, share) for entity, share in shares)
 
 
 def decode_config(body: EndpointCoreConfigInput, prefix: str = "") -> ConfigRequest:

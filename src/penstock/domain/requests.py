@@ -1,0 +1,67 @@
+"""What callers ask for, decoded and not yet resolved: a version may still be an alias, a name may be missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from penstock.domain.names import check_served_entity_name, default_entity_name
+from penstock.domain.served_entity import ModelVersion, ServedEntity
+from penstock.domain.sizing import Sizing
+from penstock.domain.traffic import Route
+
+
+@dataclass(frozen=True, slots=True)
+class EntityRequest:
+    """A served entity as it was asked for: its version may still be an alias."""
+
+    field: str
+    model_name: str
+    version: str | None
+    alias: str | None
+    name: str | None
+    sizing: Sizing
+    environment: dict[str, str]
+    instance_profile_arn: str | None
+
+    def resolved(self, entity_id: str, model: ModelVersion, creator: str, now_ms: int) -> ServedEntity:
+        """The served entity, once the registry has told which version it is."""
+        name = self.name or default_entity_name(model.name, model.version)
+        check_served_entity_name(f"{self.field}.name", name)
+        return ServedEntity(
+            entity_id,
+            name,
+            model,
+            self.sizing,
+            self.environment,
+            self.instance_profile_arn,
+            self.alias,
+            creator,
+            now_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRequest:
+    """A config as it was asked for."""
+
+    entities: tuple[EntityRequest, ...]
+    routes: tuple[Route, ...]
+    percentages: tuple[int, ...] = ()
+    """The older form: a share inside each entity, in the entities' order."""
+
+    def routes_for(self, entities: Sequence[ServedEntity]) -> tuple[Route, ...]:
+        """The split that was asked for, in either form."""
+        shares = zip(entities, self.percentages, strict=True) if self.percentages else ()
+        return self.routes or tuple(Route(entity.name, share) for entity, share in shares)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRequest:
+    """A create, decoded."""
+
+    name: str
+    config: ConfigRequest | None
+    description: str = ""
+    route_optimized: bool = False
+    tags: dict[str, str | None] = field(default_factory=dict)
+    budget_policy_id: str | None = None
+    email_notifications: dict[str, list[str]] = field(default_factory=dict)
