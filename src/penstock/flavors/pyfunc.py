@@ -44,7 +44,7 @@ class Predictor:
         try:
             scored = scoring_server.invocations(body, content_type, self._model, self._input_schema)
         except MlflowException as exc:
-            return _refusal(exc.error_code, exc.message, getattr(exc, "stack_trace", None))
+            return _refusal(exc.error_code, exc.message, exc.json_kwargs.get("stack_trace"))
         except Exception as exc:  # noqa: BLE001 - whatever the parser or the encoder trips over came with the request
             return _refusal("BAD_REQUEST", _unhandled(exc), traceback.format_exc())
         if scored.status == 200:  # noqa: PLR2004

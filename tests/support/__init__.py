@@ -1,0 +1,1 @@
+"""What the suites that need a running stack share."""
