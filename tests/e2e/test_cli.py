@@ -1,7 +1,6 @@
 """The command line: output, exit codes, and what a newcomer gets wrong."""
 
 import json
-import os
 import socket
 import stat
 import subprocess
@@ -223,4 +222,4 @@ def test_listening_beyond_loopback_warns(tmp_path: Path) -> None:
     assert process.wait(60) == 0
     assert "Warning" in seen
     assert "without TLS" in seen
-    assert not os.path.exists(tmp_path / "h" / "run" / "penstock.json")
+    assert not (tmp_path / "h" / "run" / "penstock.json").exists()

@@ -27,8 +27,9 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
-stderr = Console(stderr=True, highlight=False)
-stdout = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+_WIDTH_OF_NO_TERMINAL = 200
+stderr = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDTH_OF_NO_TERMINAL)
+stdout = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_NO_TERMINAL)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

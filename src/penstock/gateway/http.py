@@ -43,6 +43,7 @@ class Exchange:
 
     __slots__ = (
         "_connection",
+        "_flaw",
         "_has_head",
         "_is_chunked",
         "_is_finished",
@@ -76,6 +77,7 @@ class Exchange:
         self.is_open = True
         self._sink: Sink | None = None
         self._unfed: list[bytes] = []
+        self._flaw: PenstockError | None = None
         self._has_head = False
         self._is_chunked = False
         self._is_finished = False
@@ -164,12 +166,25 @@ class Exchange:
 
     def begin(self, choose_sink: "Begin") -> None:
         """It is this exchange's turn."""
+        if self._flaw is not None:
+            self.refuse(self._flaw)
+            return
         self._sink = choose_sink(self)
         for data in self._unfed:
             self._sink.feed(data)
         self._unfed.clear()
         if self.is_complete:
             self._sink.complete()
+
+    def spoil(self, error: PenstockError) -> None:
+        """What came of it is no HTTP: refuse it, now or when its turn has come."""
+        self._flaw = error
+        if self._sink is not None:
+            self._sink.abandon()
+            if self._has_head:
+                self._connection.abort()
+            else:
+                self.refuse(error)
 
     def feed(self, data: bytes) -> None:
         """A piece of the body came."""
@@ -206,6 +221,7 @@ class HttpConnection(asyncio.Protocol):
         self._exchanges: deque[Exchange] = deque()
         self._parsing: Exchange | None = None
         self._head_bytes = 0
+        self._head_fed = 0
         self._body_is_paused = False
         self._is_deaf = False
         self._writable: asyncio.Future[None] | None = None
@@ -229,8 +245,7 @@ class HttpConnection(asyncio.Protocol):
         """Bytes came."""
         if self._is_deaf:
             return
-        if self._parsing is not None:
-            self._head_bytes += len(data)
+        unfinished = self._parsing
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -239,15 +254,18 @@ class HttpConnection(asyncio.Protocol):
             cause = exc.__context__
             self._give_up(cause if isinstance(cause, PenstockError) else BadRequest(f"Not HTTP/1.1: {exc}."))
             return
-        if self._parsing is not None and self._head_bytes > MAX_HEAD_BYTES:
-            self._give_up(BadRequest(f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes."))
-            return
+        if unfinished is not None and unfinished is self._parsing:
+            self._head_fed += len(data)  # all of it is head, perhaps of one endless header
+            if self._head_fed > MAX_HEAD_BYTES:
+                self._give_up(_head_too_large())
+                return
         self._adjust_reading()
 
     def on_message_begin(self) -> None:
         """A request begins (called by the parser)."""
         self._parsing = Exchange(self)
         self._head_bytes = 0
+        self._head_fed = 0
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request's target (called by the parser)."""
@@ -260,9 +278,9 @@ class HttpConnection(asyncio.Protocol):
         if exchange is None:
             return  # a trailer after a chunked body: nobody asked for it
         exchange.headers.append((name, value))
-        self._head_bytes += len(name) + len(value)
+        self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > MAX_HEAD_BYTES:
-            raise BadRequest(f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes.")
+            raise _head_too_large()
         match name.lower():
             case b"authorization":
                 exchange.authorization = value
@@ -360,17 +378,15 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _give_up(self, error: PenstockError) -> None:
-        """What comes is no HTTP: say so if nothing is being answered, and close."""
+        """What comes is no HTTP: say so after what is being answered, and close."""
         self._is_deaf = True
         self._parsing = None
-        if not self._exchanges:
-            exchange = Exchange(self)
-            self._exchanges.append(exchange)
-            exchange.refuse(error)
-        else:
-            self._exchanges[-1].keep_alive = False
-            if not self._exchanges[-1].is_complete:
-                self.abort()
+        if not self._exchanges or self._exchanges[-1].is_complete:
+            self._exchanges.append(Exchange(self))
+        broken = self._exchanges[-1]
+        broken.spoil(error)
+        if self._exchanges and broken is self._exchanges[0]:
+            broken.begin(self._begin)
 
     def _close(self, *, lingering: bool = False) -> None:
         """Close after what was written has been sent.
@@ -386,6 +402,10 @@ class HttpConnection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         asyncio.get_running_loop().call_later(_LINGER_S, self._transport.close)
+
+
+def _head_too_large() -> BadRequest:
+    return BadRequest(f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes.")
 
 
 class Discard:
