@@ -1,5 +1,6 @@
 """Settings: read from the environment once, at the start of a process, and passed down from there."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,9 @@ class Settings:
     """Number of gateway processes (`--gateways`)."""
     tracking_uri: str | None = None
     """An existing MLflow tracking server to use in place of the embedded one (`--tracking-uri`)."""
+    tracking_authorization: str | None = None
+    """What that server wants in `Authorization`: from `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and
+    `MLFLOW_TRACKING_PASSWORD`, the variables of MLflow's own client."""
     hold_timeout_s: float = 60.0
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
     limits: Limits = field(default_factory=Limits)
@@ -96,17 +100,34 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
     """
     defaults = Limits(cores=cores)
     return Settings(
-        home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().absolute()),
+        home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().resolve()),
         host=environment.get("PENSTOCK_HOST") or "127.0.0.1",
-        port=int(_number(environment, "PENSTOCK_PORT", 8080, 0, 65535)),
+        port=_whole(environment, "PENSTOCK_PORT", 8080, 0, 65535),
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
         limits=Limits(
             cores=cores,
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
             request_timeout_s=_number(environment, "PENSTOCK_REQUEST_TIMEOUT_S", defaults.request_timeout_s, 0.1, 3600),
-            queue_size=int(_number(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000)),
+            queue_size=_whole(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000),
         ),
     )
+
+
+def tracking_authorization(environment: Mapping[str, str]) -> str | None:
+    """The `Authorization` header that MLflow's own client would send to a tracking server."""
+    if token := environment.get("MLFLOW_TRACKING_TOKEN"):
+        return f"Bearer {token}"
+    if user := environment.get("MLFLOW_TRACKING_USERNAME"):
+        password = environment.get("MLFLOW_TRACKING_PASSWORD", "")
+        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    return None
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    value = _number(environment, name, default, low, high)
+    if value != int(value):
+        raise BadSetting(f"{name}: got '{environment[name]}'; wanted a whole number from {low} to {high}.")
+    return int(value)
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
@@ -118,5 +139,5 @@ def _number(environment: Mapping[str, str], name: str, default: float, low: floa
     except ValueError:
         value = float("nan")
     if not low <= value <= high:
-        raise BadSetting(f"{name}: got '{text}'; wanted a number from {low:g} to {high:g}.")
+        raise BadSetting(f"{name}: got '{text}'; wanted a number from {low:.10g} to {high:.10g}.")
     return value

@@ -157,7 +157,7 @@ def test_refusals_have_their_exit_codes(stack: Stack, live: str) -> None:
     assert penstock("endpoints", "query", live, "--data", "{}", home=stack.home).returncode == 5
     assert penstock("endpoints", "query", live, "--data", "@/no/such/file", home=stack.home).returncode == 2
     assert penstock("endpoints", "create", "x", "--model", "nonsense", home=stack.home).returncode == 2
-    assert penstock("endpoints", "create", "x", home=stack.home).returncode == 2
+    assert penstock("endpoints", "update", live, home=stack.home).returncode == 2
     failed = penstock("endpoints", "create", "cli-broken", "--model", "broken/1", home=stack.home)
     assert failed.returncode == 1
     assert "the weights are missing" in failed.stderr

@@ -190,6 +190,10 @@ def test_two_stacks_and_a_foreign_tracking_server(
         tmp_path / "bare" / "home", "--tracking-uri", stack.url, env={"MLFLOW_TRACKING_TOKEN": stack.token}
     )
     assert other.ps("mlflow") == []
+    other.call("POST", MANAGEMENT, {"name": "guest", "config": {"served_entities": [entity("@challenger")]}})
+    other.wait_ready("guest")
+    assert other.ask("guest").json()["predictions"][0]["version"] == "2"
+    assert other.call("GET", "/api/2.0/mlflow/registered-models/get?name=m").status_code == 200
     refusal = penstock("up", "--port", "0", home=other.home)
     assert refusal.returncode == 5
     assert "running already" in refusal.stderr

@@ -82,8 +82,10 @@ def create(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create an endpoint."""
-    body = {"name": name, "config": _config(model, config)}
+    """Create an endpoint; without --model and --config it has no config yet."""
+    body: dict[str, Any] = {"name": name}
+    if model is not None or config is not None:
+        body["config"] = _config(model, config)
     api = api_of(home)
     endpoint = api.call("POST", "/api/2.0/serving-endpoints", body)
     _show(_wait(api, name, timeout) if wait else endpoint, as_json)

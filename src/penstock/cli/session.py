@@ -17,9 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from penstock.client.api import ApiClient, ApiError, Unreachable
+from penstock.runtime.lock import is_locked
 from penstock.settings import BadSetting, Settings, read_settings
 
 FAILED, USAGE, NOT_RUNNING, NOT_FOUND, REFUSED, TIMED_OUT = 1, 2, 3, 4, 5, 6
+INTERRUPTED = 130
 
 HomeOption = Annotated[
     Path | None,
@@ -76,10 +78,11 @@ def running_stack(home: Path | None) -> RunningStack:
     """
     folder = settings_for(home).home
     try:
+        if not is_locked(folder.lock_file):
+            raise ProcessLookupError("nobody holds the lock")
         document = json.loads(folder.status_file.read_text())
-        os.kill(document["pid"], 0)
         token = folder.token_file.read_text().strip()
-    except (OSError, ValueError, KeyError) as exc:
+    except (OSError, ValueError) as exc:
         raise CommandFailed(
             f"No stack runs on {folder.path}. Start one with 'penstock up', or name its home with --home.",
             NOT_RUNNING,
@@ -108,6 +111,8 @@ def command(function: Callable[_P, _R]) -> Callable[_P, _R]:
             code, message = _exit_code(exc), f"{exc.error_code}: {exc}"
         except BrokenPipeError:
             sys.exit(FAILED)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
         stderr.print(f"[bold red]Error:[/] {_plain(message)}", soft_wrap=True)
         sys.exit(code)
 

@@ -40,7 +40,7 @@ from penstock.cli.session import (
 from penstock.client.api import ApiClient, ApiError, Unreachable
 from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
 from penstock.processes.supervisor import AlreadyRunning, CannotStart, Running, supervise
-from penstock.settings import Settings
+from penstock.settings import Settings, tracking_authorization
 from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import SocketFolder
 
@@ -71,6 +71,7 @@ def stack_settings(
         port=settings.port if port is None else port,
         gateways=gateways,
         tracking_uri=tracking_uri,
+        tracking_authorization=None if tracking_uri is None else tracking_authorization(os.environ),
     )
 
 
@@ -208,7 +209,7 @@ def env(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 @command
-def show_version(as_json: JsonOption = False) -> None:
+def show_version(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Print the version."""
     if as_json:
         print_json({"penstock": __version__, "mlflow": version("mlflow"), "python": platform.python_version()})

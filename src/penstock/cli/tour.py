@@ -18,6 +18,7 @@ import mlflow
 import pandas as pd
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import OperationFailed, ResourceDoesNotExist
+from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.serving import (
     EndpointCoreConfigInput,
     EndpointStateReady,
@@ -57,12 +58,14 @@ def take_tour(stack: RunningStack, home: Home) -> dict[str, Any]:
     train, test, train_labels, test_labels = train_test_split(
         data.data, data.target, test_size=0.3, random_state=0, stratify=data.target
     )
-    _register(train, train_labels)
     workspace = WorkspaceClient(host=stack.url, token=stack.token)
     try:
+        _register(train, train_labels)
         _serve(workspace)
     except OperationFailed as exc:
         raise CommandFailed(f"The endpoint did not come up. {' '.join(_failures(workspace))}") from exc
+    except (MlflowException, DatabricksError) as exc:
+        raise CommandFailed(f"The tour cannot go on: {exc}") from exc
     summary = _query(workspace, test, [str(data.target_names[label]) for label in test_labels])
     _show_how(stack, home, test)
     return {"url": stack.url, "endpoint": ENDPOINT, **summary}

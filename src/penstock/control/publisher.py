@@ -21,6 +21,7 @@ from penstock.wire.messages import (
     Table,
     encode_line,
     gateway_messages,
+    push_line,
     read_message,
 )
 from penstock.wire.routing_table import load_table, save_table
@@ -56,7 +57,7 @@ class Publisher:
         self._table = table
         line = encode_line(Table(table))
         for writer in self._writers.values():
-            writer.write(line)
+            push_line(writer, line)
 
     @property
     def is_settled(self) -> bool:

@@ -69,12 +69,12 @@ class Gateway:
         if segments[1] == _QUERY_ROOT:
             return self._query(exchange, [unquote(segment) for segment in segments[2:]], path)
         if path.startswith(_MLFLOW_PREFIXES):
-            return self._mlflow.pass_on(exchange, target, access.principal)
+            return self._mlflow.pass_on(exchange, target)
         if path == _MLFLOW_UI:
             headers = (("location", f"{_MLFLOW_UI}/"),)
             return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(308, b"", headers))
         if path.startswith(f"{_MLFLOW_UI}/"):
-            return self._mlflow.pass_on(exchange, target.removeprefix(_MLFLOW_UI), access.principal)
+            return self._mlflow.pass_on(exchange, target.removeprefix(_MLFLOW_UI))
         return self._control_plane.pass_on(exchange, target, access.principal)
 
     def _health(self, exchange: Exchange) -> Sink:

@@ -39,6 +39,7 @@ class Backend:
         self._hold_timeout_s = hold_timeout_s
         self._recycle = recycle
         self._waiting: deque[Call] = deque()
+        self._unready_since_s = time.monotonic()
         self._hold_timer: asyncio.TimerHandle | None = None
         self._is_retired = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -53,7 +54,7 @@ class Backend:
             )
             call.refuse(ResourceExhausted(message))
             return
-        asyncio.get_running_loop().call_later(self.entity.timeout_s, self._expire, call)
+        call.deadline = asyncio.get_running_loop().call_later(self.entity.timeout_s, self._expire, call)
         self._waiting.append(call)
         self.on_room()
 
@@ -84,6 +85,8 @@ class Backend:
 
     def on_lost(self, calls: list[Call]) -> None:
         """A replica is gone: what it had not begun goes back to the head of the queue, the rest has failed."""
+        if not any(link.is_ready for link in self._links):
+            self._unready_since_s = time.monotonic()
         for call in reversed(calls):
             if call.state is CallState.SENT:
                 call.state = CallState.WAITING
@@ -119,15 +122,15 @@ class Backend:
         """No replica has room. If none is even ready, refuse the calls that have been held too long."""
         if any(link.is_ready for link in self._links) or self._hold_timer is not None or not self._waiting:
             return
-        wait_s = self._waiting[0].arrived_s + self._hold_timeout_s - time.monotonic()
+        held_since_s = max(self._waiting[0].arrived_s, self._unready_since_s)
+        wait_s = held_since_s + self._hold_timeout_s - time.monotonic()
         self._hold_timer = asyncio.get_running_loop().call_later(max(wait_s, 0), self._end_hold)
 
     def _end_hold(self) -> None:
         self._hold_timer = None
         oldest_s = time.monotonic() - self._hold_timeout_s
-        while (
-            self._waiting and self._waiting[0].arrived_s <= oldest_s and not any(link.is_ready for link in self._links)
-        ):
+        is_over = self._unready_since_s <= oldest_s and not any(link.is_ready for link in self._links)
+        while is_over and self._waiting and self._waiting[0].arrived_s <= oldest_s:
             self._waiting.popleft().refuse(
                 TemporarilyUnavailable(
                     f"No replica of served entity '{self.entity.name}' became ready within {self._hold_timeout_s:g} s."

@@ -1,5 +1,6 @@
 """A call: one prediction on its way through the gateway."""
 
+import asyncio
 import time
 import uuid
 from enum import Enum, auto
@@ -28,6 +29,7 @@ class Call:
         "_exchange",
         "arrived_s",
         "body",
+        "deadline",
         "entity_name",
         "meta",
         "parts",
@@ -43,6 +45,8 @@ class Call:
         self.body = body
         self.request_id = str(uuid.uuid4())
         self.arrived_s = time.monotonic()
+        self.deadline: asyncio.TimerHandle | None = None
+        """Refuses the call at its time limit; set by the backend that took it."""
         self.state = CallState.WAITING
         self.scored: Head | None = None
         self.parts: list[bytes] = []
@@ -70,6 +74,8 @@ class Call:
 
     def _respond(self, status: int, body: bytes, content_type: str, extra: dict[str, str]) -> None:
         self.state = CallState.FINISHED
+        if self.deadline is not None:
+            self.deadline.cancel()
         self.body = b""
         self.parts.clear()
         if not self._exchange.is_open:

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from penstock.domain.errors import BadRequest, PayloadTooLarge, PenstockError
+from penstock.domain.errors import BadRequest, PayloadTooLarge, PenstockError, ResourceExhausted
 from penstock.wire.errors import body_of, headers_of, status_of
 
 MAX_HEAD_BYTES = 64 << 10
@@ -42,9 +42,11 @@ class Exchange:
     """One request and the answer to it."""
 
     __slots__ = (
+        "_budget",
         "_connection",
         "_flaw",
         "_has_head",
+        "_held",
         "_is_chunked",
         "_is_finished",
         "_sink",
@@ -78,6 +80,8 @@ class Exchange:
         self._sink: Sink | None = None
         self._unfed: list[bytes] = []
         self._flaw: PenstockError | None = None
+        self._budget: BodyBudget | None = None
+        self._held = 0
         self._has_head = False
         self._is_chunked = False
         self._is_finished = False
@@ -151,6 +155,14 @@ class Exchange:
         """Cut the connection: the answer has begun and cannot be completed."""
         self._connection.abort()
 
+    def hold(self, budget: "BodyBudget", size: int) -> bool:
+        """Take a share of a budget until this exchange ends; False if there is not so much left."""
+        if not budget.take(size):
+            return False
+        self._budget = budget
+        self._held += size
+        return True
+
     def pause_body(self, is_paused: bool) -> None:
         """Stop or resume reading from the client."""
         self._connection.pause_body(is_paused)
@@ -161,8 +173,14 @@ class Exchange:
         return self.keep_alive
 
     def _finish(self) -> None:
-        self._is_finished = True
+        self._end()
         self._connection.finish(self)
+
+    def _end(self) -> None:
+        self._is_finished = True
+        if self._budget is not None:
+            self._budget.give_back(self._held)
+            self._budget, self._held = None, 0
 
     def begin(self, choose_sink: "Begin") -> None:
         """It is this exchange's turn."""
@@ -202,7 +220,7 @@ class Exchange:
     def abandon(self) -> None:
         """The client is gone."""
         self.is_open = False
-        self._is_finished = True
+        self._end()
         if self._sink is not None:
             self._sink.abandon()
 
@@ -436,18 +454,47 @@ class Discard:
         """Nothing to undo."""
 
 
-class WholeBody:
-    """Keeps the body until it is whole; over the limit it is discarded and refused."""
+class BodyBudget:
+    """How much of clients' bodies a gateway holds in memory at a time, over all connections."""
 
-    def __init__(self, exchange: Exchange, limit_bytes: int, then: Callable[[bytes], None]) -> None:
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._held = 0
+
+    def take(self, size: int) -> bool:
+        """Take a share; False if there is not so much left."""
+        if self._held + size > self._limit:
+            return False
+        self._held += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """The body is no longer needed."""
+        self._held -= size
+
+
+class WholeBody:
+    """Keeps the body until it is whole; over the limit, or without room for it, it is discarded and refused.
+
+    The body's share of the budget is given back when the exchange ends.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        limit_bytes: int,
+        then: Callable[[bytes], None],
+        budget: BodyBudget | None = None,
+    ) -> None:
         self._exchange = exchange
         self._limit = limit_bytes
+        self._budget = budget
         self._then = then
         self._parts: list[bytes] = []
         self._size = 0
         self._discard: Discard | None = None
         if (exchange.content_length or 0) > limit_bytes:
-            self._refuse()
+            self._refuse(self._too_large())
         else:
             exchange.accept_body()
 
@@ -456,10 +503,13 @@ class WholeBody:
         if self._discard is not None:
             self._discard.feed(data)
             return
+        if self._budget is not None and not self._exchange.hold(self._budget, len(data)):
+            self._refuse(ResourceExhausted("The gateway holds as many request bodies as it may; send again later."))
+            return
         self._parts.append(data)
         self._size += len(data)
         if self._size > self._limit:
-            self._refuse()
+            self._refuse(self._too_large())
 
     def complete(self) -> None:
         """Hand the body on."""
@@ -473,7 +523,9 @@ class WholeBody:
         """Drop what was kept."""
         self._parts.clear()
 
-    def _refuse(self) -> None:
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(f"The request body is over the limit of {self._limit} bytes.")
+
+    def _refuse(self, error: PenstockError) -> None:
         self._parts.clear()
-        error = PayloadTooLarge(f"The request body is over the limit of {self._limit} bytes.")
         self._discard = Discard(self._exchange, error)

@@ -6,12 +6,14 @@ from functools import lru_cache
 from penstock.domain.errors import PenstockError
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call
-from penstock.gateway.http import Discard, Exchange, Sink, WholeBody
+from penstock.gateway.http import BodyBudget, Discard, Exchange, Sink, WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.frames import RequestMeta, encode_meta
 
 MAX_BODY_BYTES = 16 << 20
 """The documented limit of one request."""
+MAX_HELD_BYTES = 1 << 30
+"""Bodies that one gateway holds at a time, all together; beyond it requests are refused with 429."""
 _DEFAULT_CONTENT_TYPE = b"application/json"
 
 Draw = Callable[[], float]
@@ -24,6 +26,7 @@ class Invocations:
     def __init__(self, table: CurrentTable, draw: Draw) -> None:
         self._table = table
         self._draw = draw
+        self._bodies = BodyBudget(MAX_HELD_BYTES)
 
     def begin(self, exchange: Exchange, endpoint_name: str, entity_name: str | None) -> Sink:
         """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it."""
@@ -41,7 +44,7 @@ class Invocations:
             meta = _meta(exchange.content_type or _DEFAULT_CONTENT_TYPE)
             backend.submit(Call(exchange, backend.entity.name, meta, body))
 
-        return WholeBody(exchange, MAX_BODY_BYTES, submit)
+        return WholeBody(exchange, MAX_BODY_BYTES, submit, self._bodies)
 
     def _choose(self, endpoint_name: str, entity_name: str | None) -> Backend:
         target = self._table.target(endpoint_name)

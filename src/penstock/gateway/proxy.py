@@ -37,17 +37,21 @@ _OWN_PREFIX = b"x-penstock-"
 class Upstream:
     """One server behind the gateway."""
 
-    def __init__(self, name: str, session: aiohttp.ClientSession, base_url: str) -> None:
+    def __init__(
+        self, name: str, session: aiohttp.ClientSession, base_url: str, authorization: str | None = None
+    ) -> None:
+        """`authorization` is what the server itself wants to see; the client's own is meant for us and stays here."""
         self.name = name
+        self._authorization = authorization
         self._session = session
         self._base = base_url.rstrip("/")
 
-    def pass_on(self, exchange: Exchange, target: str, principal: str) -> "PassedOn":
-        """A sink that passes an exchange on under another target."""
+    def pass_on(self, exchange: Exchange, target: str, principal: str | None = None) -> "PassedOn":
+        """A sink that passes an exchange on under another target, and on whose behalf if the server is to know."""
         return PassedOn(exchange, self, yarl.URL(self._base + target, encoded=True), principal)
 
     def request(
-        self, exchange: Exchange, url: yarl.URL, principal: str, body: AsyncIterator[bytes] | None
+        self, exchange: Exchange, url: yarl.URL, principal: str | None, body: AsyncIterator[bytes] | None
     ) -> "aiohttp.client._RequestContextManager":
         """Begin the request to this server."""
         headers = [
@@ -56,7 +60,10 @@ class Upstream:
             if name.lower() not in _NEVER_PASSED and not name.lower().startswith(_OWN_PREFIX)
         ]
         headers = [pair for pair in headers if not _is_own_origin(pair, exchange)]
-        headers.append((PRINCIPAL_HEADER, principal))
+        if principal is not None:
+            headers.append((PRINCIPAL_HEADER, principal))
+        if self._authorization is not None:
+            headers.append(("authorization", self._authorization))
         if exchange.content_length is not None:
             headers.append(("content-length", str(exchange.content_length)))
         return self._session.request(
@@ -72,7 +79,7 @@ class Upstream:
 class PassedOn:
     """An exchange that another server answers."""
 
-    def __init__(self, exchange: Exchange, upstream: Upstream, url: yarl.URL, principal: str) -> None:
+    def __init__(self, exchange: Exchange, upstream: Upstream, url: yarl.URL, principal: str | None) -> None:
         self._exchange = exchange
         self._upstream = upstream
         self._pieces: deque[bytes] = deque()
@@ -112,7 +119,7 @@ class PassedOn:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _run(self, url: yarl.URL, principal: str) -> None:
+    async def _run(self, url: yarl.URL, principal: str | None) -> None:
         exchange = self._exchange
         has_body = exchange.content_length or any(n.lower() == b"transfer-encoding" for n, _ in exchange.headers)
         try:

@@ -155,6 +155,8 @@ class ReplicaLink:
                 if call.state is CallState.STARTED:
                     call.parts.append(frame.payload)
             case FrameType.END:
+                if call.scored is None:
+                    raise ProtocolError("a replica sent END without HEAD")
                 del self._calls[frame.request_id]
                 call.answer(self.slot)
                 self._owner.on_room()

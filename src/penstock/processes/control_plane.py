@@ -86,7 +86,8 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
         loops.create_task(publisher.gateways_changed())
 
     connector = None if launch.tracking_uri else aiohttp.UnixConnector(sockets.address(MLFLOW))
-    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as loops:
+    headers = {"authorization": launch.tracking_authorization} if launch.tracking_authorization else {}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session, asyncio.TaskGroup() as loops:
         registry = Registry(session, launch.tracking_uri or "http://localhost")
         publisher.publish()
         tasks = [

@@ -60,7 +60,7 @@ async def _serve(launch: GatewayLaunch) -> None:
         table,
         Invocations(table, random.random),
         Upstream("control plane", control_plane, "http://localhost"),
-        Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost"),
+        Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
     )
     connections: set[HttpConnection] = set()
     loop = asyncio.get_running_loop()

@@ -31,6 +31,7 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     listen_fd: int
     hold_timeout_s: float
     tracking_uri: str | None
+    tracking_authorization: str | None
 
 
 class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
@@ -41,6 +42,7 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     limits: Limits
     replica_token_digest: str
     tracking_uri: str | None
+    tracking_authorization: str | None
 
 
 class MlflowLaunch(Launch, frozen=True, kw_only=True):
@@ -64,13 +66,12 @@ def begin(kind: type[_L], *, dies_at_once: bool = True) -> _L:
     launch = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
     if dies_at_once:
         die_with_parent(launch.parent_pid)
-    log_as_json()
+    log_as_json(logging.StreamHandler())
     return launch
 
 
-def log_as_json() -> None:
+def log_as_json(handler: logging.Handler) -> None:
     """One JSON object a line: time, level, logger, process id, message, and the traceback if there is one."""
-    handler = logging.StreamHandler()
     handler.setFormatter(
         JsonFormatter(
             "{asctime}{levelname}{name}{process}{message}",

@@ -6,7 +6,6 @@ MLflow server (unless an existing one is used) and one process per replica; all 
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import msgspec
@@ -24,8 +24,9 @@ import psutil
 
 from penstock.control.logs import log_file
 from penstock.domain.replica import ReplicaSpec, ReplicaState
-from penstock.processes.launch import ControlPlaneLaunch, GatewayLaunch, Launch, MlflowLaunch, WorkerLaunch
-from penstock.runtime.capture import read_log
+from penstock.processes.launch import ControlPlaneLaunch, GatewayLaunch, Launch, MlflowLaunch, WorkerLaunch, log_as_json
+from penstock.runtime.capture import MAX_LOG_BYTES, read_log
+from penstock.runtime.lock import Locked, lock
 from penstock.runtime.parent import adopt_orphans
 from penstock.runtime.supervisor_server import SupervisorServer
 from penstock.runtime.tree import ChildPlan, ProcessTree
@@ -37,6 +38,8 @@ _MARK = "PENSTOCK_SUPERVISED_HOME"
 _BACKLOG = 2048
 _MAX_START_DEATHS = 3
 _STOP_TIMEOUT_S = 45.0
+_GRACE_S = {"gateway": 35.0, "replica": 3.0, "control-plane": 15.0, "mlflow": 10.0}
+"""Roles in the order in which they are ended, and how long after being told to a process is killed."""
 _PASSED_TO_REPLICAS = frozenset(
     (
         *(
@@ -84,7 +87,7 @@ async def supervise(settings: Settings, on_ready: Callable[[Running], None]) -> 
     """
     home = settings.home
     _make_folders(home)
-    with _locked(home):
+    with _lock_of(home), _logging_to(home):
         _kill_leftovers(home)
         with _listen(settings) as listener:
             try:
@@ -179,6 +182,7 @@ class Supervisor:
                     limits=settings.limits,
                     replica_token_digest=hashlib.sha256(self._replica_token.encode()).hexdigest(),
                     tracking_uri=settings.tracking_uri,
+                    tracking_authorization=settings.tracking_authorization,
                 ),
             )
         )
@@ -194,6 +198,7 @@ class Supervisor:
                     home=home,
                     listen_fd=self._listener.fileno(),
                     hold_timeout_s=settings.hold_timeout_s,
+                    tracking_authorization=settings.tracking_authorization,
                     tracking_uri=settings.tracking_uri,
                 ),
             )
@@ -220,7 +225,6 @@ class Supervisor:
             environment=_system_environment(os.environ, self._home),
             folder=self._home.run,
             listeners=listeners,
-            drain_timeout_s=35.0,
         )
 
     def _replica_plan(self, spec: ReplicaSpec) -> ChildPlan:
@@ -289,11 +293,14 @@ class Supervisor:
         temporary.replace(self._home.status_file)
 
     async def _stop_all(self) -> None:
-        """Gateways first, so that what is in flight is answered by replicas that still run."""
+        """Gateways first, so that what is in flight is answered by replicas that still run.
+
+        Once the gateways are gone nobody waits for a prediction: a replica that is still at one is not waited for.
+        """
         self._stopping.set()
-        for role in ("gateway", "replica", "control-plane", "mlflow"):
+        for role, grace_s in _GRACE_S.items():
             for child in [child for child in self._tree if child.plan.role == role]:
-                self._tree.remove(child.plan.name)
+                self._tree.remove(child.plan.name, grace_s)
             while any(child.plan.role == role for child in self._tree):  # noqa: ASYNC110 - they end in callbacks
                 await asyncio.sleep(0.01)
         await self._tree.close(_STOP_TIMEOUT_S)
@@ -309,13 +316,24 @@ def _make_folders(home: Home) -> None:
 
 
 @contextlib.contextmanager
-def _locked(home: Home) -> Iterator[None]:
-    with home.lock_file.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(f"A stack is running already on the home folder {home.path}.") from None
+def _lock_of(home: Home) -> Iterator[None]:
+    try:
+        with lock(home.lock_file):
+            yield
+    except Locked:
+        raise AlreadyRunning(f"A stack is running already on the home folder {home.path}.") from None
+
+
+@contextlib.contextmanager
+def _logging_to(home: Home) -> Iterator[None]:
+    """The supervisor's own log, beside those of its children."""
+    home.system_logs.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(home.system_logs / "supervisor.log", maxBytes=MAX_LOG_BYTES, backupCount=1)
+    log_as_json(handler)
+    try:
         yield
+    finally:
+        handler.close()
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -383,6 +401,6 @@ def _replica_environment(
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        _MARK: str(home.path),
         **own,
+        _MARK: str(home.path),
     }

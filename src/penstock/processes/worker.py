@@ -21,7 +21,7 @@ def main() -> None:
     model = launch.spec.model
     step = "Fetching"
     try:
-        with _tracking_token(launch.tracking_token):
+        with _fetching_with(launch.tracking_token):
             folder = fetch_model(Home(Path(launch.home)).artifacts, model, launch.tracking_uri)
         step = "Loading"
         predictor = load(folder)
@@ -43,14 +43,19 @@ def main() -> None:
 
 
 @contextmanager
-def _tracking_token(token: str | None) -> Iterator[None]:
-    """The token is in the environment, where MLflow's client looks for it, only while the model is fetched."""
+def _fetching_with(token: str | None) -> Iterator[None]:
+    """While the model is fetched, and no longer, MLflow's client finds our token in the environment."""
+    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI")}
     if token is not None:
         os.environ["MLFLOW_TRACKING_TOKEN"] = token
     try:
         yield
     finally:
-        os.environ.pop("MLFLOW_TRACKING_TOKEN", None)
+        for name, value in before.items():
+            if value is not None:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
 
 
 if __name__ == "__main__":

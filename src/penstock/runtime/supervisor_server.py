@@ -26,6 +26,7 @@ from penstock.wire.messages import (
     SupervisorRequest,
     Watch,
     encode_line,
+    push_line,
     read_message,
     supervisor_requests,
 )
@@ -93,7 +94,7 @@ class SupervisorServer:
         self._is_dirty = False
         line = encode_line(self.snapshot())
         for writer in self._watchers:
-            writer.write(line)
+            push_line(writer, line)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -135,5 +136,7 @@ def _with_memory(process: ProcessInfo) -> ProcessInfo:
     rss = None
     if process.pid is not None:
         with contextlib.suppress(psutil.Error):
-            rss = int(psutil.Process(process.pid).memory_info().rss)
+            own = psutil.Process(process.pid)
+            family = [own] if process.role == "supervisor" else [own, *own.children(recursive=True)]
+            rss = sum(int(member.memory_info().rss) for member in family)
     return msgspec.structs.replace(process, rss_bytes=rss)

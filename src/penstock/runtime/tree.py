@@ -7,6 +7,7 @@ descendants that were adopted included. When a child dies, what is left of its s
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -26,6 +27,8 @@ from penstock.runtime.restarts import deaths_in_a_row, restart_delay_s
 from penstock.wire.messages import StatusReport
 
 _MAX_STATUS_BYTES = 64 << 10
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,11 @@ class ProcessTree:
         child = self._children[plan.name] = Child(plan)
         self._start(child)
 
-    def remove(self, name: str) -> None:
-        """Let a child finish what it has, then forget it. Harmless if there is none."""
+    def remove(self, name: str, timeout_s: float | None = None) -> None:
+        """Let a child finish what it has, then forget it. Harmless if there is none.
+
+        It is killed after `timeout_s`, or its plan's time to drain.
+        """
         child = self._children.get(name)
         if child is None or child.state is ReplicaState.DRAINING:
             return
@@ -104,7 +110,9 @@ class ProcessTree:
             self._forget(child)
         else:
             _signal_process(child.pid, signal.SIGTERM)
-            child._timer = self._loop.call_later(child.plan.drain_timeout_s, self._kill, child)
+            child._timer = self._loop.call_later(
+                child.plan.drain_timeout_s if timeout_s is None else timeout_s, self._kill, child
+            )
         self._on_change()
 
     def recycle(self, name: str, pid: int, reason: str) -> None:
@@ -156,6 +164,7 @@ class ProcessTree:
         finally:
             os.close(status_write)
             os.close(capture.write_end)
+        _log.info("%s started, pid %d", plan.name, process.pid)
         child._process, child.pid = process, process.pid
         child.started_at_ms = time.time_ns() // 1_000_000
         os.set_blocking(status_read, False)
@@ -220,6 +229,7 @@ class ProcessTree:
         if child._capture is not None:
             child._capture.finish()
             child._capture = None
+        _log.info("%s (pid %s) is gone: %s", child.plan.name, child.pid, child._reason or description)
         child.pid, child._process = None, None
         self._cancel_timer(child)
         if child.state is ReplicaState.DRAINING:

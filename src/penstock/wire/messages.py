@@ -19,6 +19,8 @@ PRINCIPAL_HEADER = "x-penstock-principal"
 """Header in which a gateway tells the control plane who asks; clients cannot send it."""
 MAX_LINE_BYTES = 64 << 20
 """A line longer than this is no message of ours."""
+MAX_UNREAD_BYTES = 64 << 20
+"""What may wait for a peer that does not read."""
 
 
 class Launch(msgspec.Struct, tag=True, frozen=True):
@@ -145,6 +147,14 @@ supervisor_requests = msgspec.json.Decoder(SupervisorRequest)
 supervisor_answers = msgspec.json.Decoder(SupervisorAnswer)
 gateway_messages = msgspec.json.Decoder(GatewayMessage)
 tables = msgspec.json.Decoder(Table)
+
+
+def push_line(writer: asyncio.StreamWriter, line: bytes) -> None:
+    """Send a line without waiting; a peer that has stopped reading is cut off, so that it cannot fill our memory."""
+    if writer.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+        writer.transport.abort()
+    else:
+        writer.write(line)
 
 
 async def read_message(reader: asyncio.StreamReader, decoder: msgspec.json.Decoder[_T]) -> _T | None:

@@ -199,7 +199,7 @@ def _check_number(
         is_within = False
     if not is_within:
         raise InvalidParameterValue(
-            f"{at}.{name}: got '{environment[name]}'; wanted a number from {low:g} to {high:g}."
+            f"{at}.{name}: got '{environment[name]}'; wanted a number from {low:.10g} to {high:.10g}."
         )
 
 

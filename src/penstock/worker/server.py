@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from penstock.wire.errors import error_body
 from penstock.wire.frames import (
     CHUNK_BYTES,
     PROTOCOL_VERSION,
@@ -36,6 +37,8 @@ from penstock.wire.frames import (
 SLOTS = 1
 WINDOW = 4
 """Requests that may wait here beside the one at work; more would be lost to other replicas."""
+MAX_ANSWER_BYTES = 256 << 20
+"""A larger answer is refused: the gateway holds an answer whole before it passes it on."""
 _RECEIVE_BYTES = 128 << 10
 _SEND_TIMEOUT_S = 30.0
 
@@ -143,6 +146,9 @@ class Server:
         self._send(peer, encode(FrameType.STARTED, frame.request_id))
         started = time.perf_counter_ns()
         scored = self._score(body, meta.content_type)
+        if len(scored.body) > MAX_ANSWER_BYTES:
+            message = f"The model's answer of {len(scored.body)} bytes is over the limit of {MAX_ANSWER_BYTES} bytes."
+            scored = Scored(400, error_body("BAD_REQUEST", message), "application/json")
         elapsed_us = (time.perf_counter_ns() - started) // 1000
         answer = [encode_struct(FrameType.HEAD, frame.request_id, Head(scored.status, scored.content_type))]
         for offset in range(0, len(scored.body), CHUNK_BYTES):

@@ -1,0 +1,261 @@
+"""The gateway's routes and tokens, with an HTTP client in front and nothing behind."""
+
+import base64
+from dataclasses import dataclass, field
+
+import pytest
+
+from penstock.domain.access import Scope, digest_of
+from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
+from penstock.gateway.app import Gateway, token_of
+from penstock.gateway.call import Call
+from penstock.gateway.http import Exchange, Sink, WholeBody
+from penstock.gateway.invocations import MAX_BODY_BYTES, Invocations
+from penstock.gateway.table import CurrentTable
+from penstock.wire.frames import Head, split_request
+from unit.clock import run_at_once
+from unit.gateway.fakes import Answer, FakeClient
+
+
+def basic(credentials: bytes) -> bytes:
+    """The header of Basic authentication."""
+    return b"Basic " + base64.b64encode(credentials)
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        (None, None),
+        (b"Bearer pst_x", "pst_x"),
+        (b"bearer  pst_x ", "pst_x"),
+        (b"BEARER pst_x", "pst_x"),
+        (b"Bearer", None),
+        (b"Bearer ", None),
+        (b"", None),
+        (b"pst_x", None),
+        (b"Digest pst_x", None),
+        (basic(b"token:pst_x"), "pst_x"),
+        (basic(b":pst_x"), "pst_x"),
+        (basic(b"user:pst:x"), "pst:x"),
+        (basic(b"pst_x"), None),
+        (basic(b"user:"), None),
+        (b"basic " + base64.b64encode(b"u:pst_x"), "pst_x"),
+        (b"Basic", None),
+        (b"Basic !!!", None),
+        (b"Basic YQ", None),
+        (b"Basic \xe9\xff", None),
+        (b"\xff\xfe", None),
+    ],
+)
+def test_the_token_of_an_authorization_header(header: bytes | None, token: str | None) -> None:
+    assert token_of(header) == token
+
+
+def test_bytes_that_are_no_text_give_a_token_that_is_merely_unknown() -> None:
+    for header in (b"Bearer \xff", basic(b"u:\xff\xfe")):
+        token = token_of(header)
+        assert token is not None
+        assert len(digest_of(token)) == 64
+
+
+@dataclass(eq=False)
+class AnsweringBackend:
+    """Answers every call with its body."""
+
+    entity: RoutedEntity
+    content_types: list[str] = field(default_factory=list)
+
+    def submit(self, call: Call) -> None:
+        self.content_types.append(split_request(call.meta)[0].content_type)
+        call.scored = Head(200, "application/json")
+        call.parts = [call.body or b"-"]
+        call.answer(self.entity.slots[0])
+
+    def retire(self) -> None:
+        """Nothing to close."""
+
+
+class FakeUpstream:
+    """Answers with what it was passed."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def pass_on(self, exchange: Exchange, target: str, principal: str) -> Sink:
+        answer = f"{self._name} {target} {principal}".encode()
+        return WholeBody(exchange, 1000, lambda _: exchange.respond(200, answer))
+
+
+def routed(name: str, percentage: int) -> RoutedEntity:
+    """An entity with one slot."""
+    return RoutedEntity(name, "1" * 32, f"key-{name}", (f"key-{name}-0",), percentage, 297.0, 10)
+
+
+TABLE = RoutingTable(
+    1,
+    {
+        "x": RoutedEndpoint("e" * 32, "x", 1, (routed("a", 90), routed("b", 10))),
+        "off": RoutedEndpoint("f" * 32, "off", reason="Endpoint 'off' is stopped."),
+    },
+    {digest_of("pst_ann"): Access("ann"), digest_of("pst_replica"): Access("replica", Scope.READ_MODELS)},
+)
+
+
+def ask(
+    method: str, target: str, *headers: str, token: str | None = "pst_ann", body: bytes = b"", **options: object
+) -> Answer:
+    """What the gateway answers to one request; it goes on afterwards."""
+    kept: list[Answer] = []
+
+    async def main() -> None:
+        table = CurrentTable(AnsweringBackend)  # type: ignore[arg-type]
+        if options.get("has_table", True):
+            table.swap(TABLE)
+        gateway = Gateway(
+            table,
+            Invocations(table, lambda: float(str(options.get("draw", 0.0)))),
+            FakeUpstream("control"),  # type: ignore[arg-type]
+            FakeUpstream("mlflow"),  # type: ignore[arg-type]
+        )
+        gateway.is_draining = bool(options.get("is_draining"))
+        client = FakeClient(begin=gateway.begin)
+        lines = [f"{method} {target} HTTP/1.1", "Host: h", *headers]
+        if token is not None:
+            lines.append(f"Authorization: Bearer {token}")
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        await client.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        kept.extend(client.answers(method))
+
+    run_at_once(main)
+    (answer,) = kept
+    return answer
+
+
+def refusal(answer: Answer) -> tuple[int, str]:
+    """Status and code of an error."""
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json["message"]
+    return answer.status, answer.json["error_code"]
+
+
+@pytest.mark.parametrize("token", [None, "pst_unknown"])
+@pytest.mark.parametrize(
+    "target", ["/api/2.0/serving-endpoints", "/serving-endpoints/x/invocations", "/api/2.0/mlflow/x", "/", "/mlflow/"]
+)
+def test_nothing_is_open_without_a_token_that_we_know(target: str, token: str | None) -> None:
+    answer = ask("POST", target, token=token, body=b"{}")
+    assert refusal(answer) == (401, "UNAUTHENTICATED")
+    scheme = "Basic" if target.startswith("/mlflow") else "Bearer"
+    assert answer.headers["www-authenticate"].startswith(scheme)
+
+
+def test_garbage_for_a_token_is_refused_like_an_unknown_one() -> None:
+    answer = ask("GET", "/api/2.0/serving-endpoints", "Authorization: Basic \xe9", token=None)
+    assert refusal(answer) == (401, "UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize(("target", "status"), [("/health", 200), ("/.well-known/databricks-config", 200)])
+def test_health_and_the_well_known_document_need_no_token(target: str, status: int) -> None:
+    assert ask("GET", target, token=None).status == status
+
+
+@pytest.mark.parametrize("options", [{"has_table": False}, {"is_draining": True}])
+def test_a_gateway_that_cannot_serve_is_not_healthy(options: dict[str, bool]) -> None:
+    answer = ask("GET", "/health", token=None, **options)
+    assert refusal(answer) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_without_a_table_nothing_is_answered_but_try_later() -> None:
+    answer = ask("POST", "/serving-endpoints/x/invocations", body=b"{}", has_table=False)
+    assert refusal(answer) == (503, "TEMPORARILY_UNAVAILABLE")
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/api/2.0/serving-endpoints?x=1", "control /api/2.0/serving-endpoints?x=1 ann"),
+        ("/api/2.0/mlflow/runs/create", "mlflow /api/2.0/mlflow/runs/create ann"),
+        ("/api/2.0/mlflow-artifacts/artifacts/a%2Fb", "mlflow /api/2.0/mlflow-artifacts/artifacts/a%2Fb ann"),
+        ("/ajax-api/2.0/x", "mlflow /ajax-api/2.0/x ann"),
+        ("/mlflow/", "mlflow / ann"),
+        ("/mlflow/static-files/a.js?v=1", "mlflow /static-files/a.js?v=1 ann"),
+        ("/nonsense", "control /nonsense ann"),
+    ],
+)
+def test_every_path_goes_to_its_server_with_the_principal(target: str, expected: str) -> None:
+    assert ask("GET", target).body.decode() == expected
+
+
+def test_the_ui_without_its_slash_is_redirected() -> None:
+    answer = ask("GET", "/mlflow")
+    assert (answer.status, answer.headers["location"]) == (308, "/mlflow/")
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("POST", "/serving-endpoints/x/invocations"),
+        ("GET", "/api/2.0/serving-endpoints"),
+        ("POST", "/api/2.0/mlflow/runs/create"),
+        ("GET", "/mlflow/"),
+    ],
+)
+def test_a_replica_s_token_opens_models_only(method: str, target: str) -> None:
+    assert refusal(ask(method, target, token="pst_replica")) == (403, "PERMISSION_DENIED")
+    assert ask("GET", "/api/2.0/mlflow/model-versions/get", token="pst_replica").status == 200
+
+
+@pytest.mark.parametrize(("draw", "name"), [(0.0, "a"), (0.89, "a"), (0.9, "b")])
+def test_a_prediction_is_answered_by_the_entity_that_was_drawn(draw: float, name: str) -> None:
+    answer = ask("POST", "/serving-endpoints/x/invocations", body=b'{"inputs": [1]}', draw=draw)
+    assert answer.status == 200
+    assert answer.body == b'{"inputs": [1]}'
+    assert answer.headers["served-model-name"] == name
+    assert answer.headers["x-penstock-replica"] == f"key-{name}-0"
+    assert answer.headers["databricks-request-id"] == answer.headers["x-databricks-request-id"] != ""
+
+
+def test_a_prediction_may_name_its_entity_and_be_percent_encoded() -> None:
+    answer = ask("POST", "/serving-endpoints/%78/served-models/b/invocations?a=b", body=b"{}")
+    assert (answer.status, answer.headers["served-model-name"]) == (200, "b")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "expected"),
+    [
+        ("POST", "/serving-endpoints/nope/invocations", (404, "RESOURCE_DOES_NOT_EXIST")),
+        ("POST", "/serving-endpoints/x/served-models/z/invocations", (404, "RESOURCE_DOES_NOT_EXIST")),
+        ("POST", "/serving-endpoints/off/invocations", (400, "BAD_REQUEST")),
+        ("POST", "/serving-endpoints/x", (404, "ENDPOINT_NOT_FOUND")),
+        ("POST", "/serving-endpoints/x/invocations/", (404, "ENDPOINT_NOT_FOUND")),
+        ("GET", "/serving-endpoints/x/invocations", (405, "ENDPOINT_NOT_FOUND")),
+    ],
+)
+def test_a_prediction_that_cannot_be_made_is_refused(method: str, target: str, expected: tuple[int, str]) -> None:
+    answer = ask(method, target, body=b"{}")
+    assert refusal(answer) == expected
+    if expected[0] == 405:
+        assert answer.headers["allow"] == "POST"
+
+
+def test_a_prediction_without_a_body_reaches_its_entity() -> None:
+    assert ask("POST", "/serving-endpoints/x/invocations").body == b"-"
+
+
+def test_a_prediction_over_sixteen_mebibytes_is_refused() -> None:
+    headers = [f"Content-Length: {MAX_BODY_BYTES + 1}", "Expect: 100-continue"]
+    answer = ask("POST", "/serving-endpoints/x/invocations", *headers)
+    assert refusal(answer) == (413, "BAD_REQUEST")
+
+
+def test_a_content_type_of_any_length_is_answered() -> None:
+    answer = ask("POST", "/serving-endpoints/x/invocations", "Content-Type: a/b; c=" + "\\" * 40_000, body=b"{}")
+    assert answer.status in {200, 400, 415}
+
+
+@pytest.mark.parametrize("target", ["*", "http://h/health", "h:80"])
+def test_a_target_that_is_no_path_is_refused(target: str) -> None:
+    answer = ask("OPTIONS", target)
+    assert refusal(answer) == (400, "BAD_REQUEST")

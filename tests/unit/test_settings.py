@@ -1,0 +1,78 @@
+"""Settings from the environment: defaults, values, and refusals that name the variable."""
+
+from pathlib import Path
+
+import pytest
+
+from penstock.domain.limits import Limits
+from penstock.settings import BadSetting, Home, Settings, read_settings
+
+
+def test_an_empty_environment_gives_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings({}, cores=4)
+    assert settings == Settings(Home(tmp_path / ".penstock"), "127.0.0.1", 8080, limits=Limits(cores=4))
+
+
+def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("HOME", "HOST", "PORT", "HOLD_TIMEOUT_S", "DEPLOY_TIMEOUT_S", "REQUEST_TIMEOUT_S", "QUEUE_SIZE")
+    assert read_settings({f"PENSTOCK_{name}": "" for name in names}, 4) == read_settings({}, 4)
+
+
+def test_every_variable_is_read() -> None:
+    settings = read_settings(
+        {
+            "PENSTOCK_HOME": "/srv/penstock",
+            "PENSTOCK_HOST": "0.0.0.0",
+            "PENSTOCK_PORT": "0",
+            "PENSTOCK_HOLD_TIMEOUT_S": "0.5",
+            "PENSTOCK_DEPLOY_TIMEOUT_S": "60",
+            "PENSTOCK_REQUEST_TIMEOUT_S": "0.1",
+            "PENSTOCK_QUEUE_SIZE": "0",
+            "PENSTOCK_SOMETHING_ELSE": "x",
+        },
+        cores=8,
+    )
+    limits = Limits(cores=8, deploy_timeout_s=60, request_timeout_s=0.1, queue_size=0)
+    assert settings == Settings(Home(Path("/srv/penstock")), "0.0.0.0", 0, hold_timeout_s=0.5, limits=limits)
+
+
+@pytest.mark.parametrize("given", ["home", "./home", "../x/home"])
+def test_a_relative_home_is_made_absolute(given: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = read_settings({"PENSTOCK_HOME": given}, 1).home.path
+    assert path.is_absolute()
+    assert path.resolve() == (tmp_path / given).resolve()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("PENSTOCK_PORT", "http", "0 to 65535"),
+        ("PENSTOCK_PORT", "65536", "0 to 65535"),
+        ("PENSTOCK_PORT", "-1", "0 to 65535"),
+        ("PENSTOCK_PORT", "80.5", "0 to 65535"),
+        ("PENSTOCK_HOLD_TIMEOUT_S", "3601", "0 to 3600"),
+        ("PENSTOCK_DEPLOY_TIMEOUT_S", "0", "1 to 86400"),
+        ("PENSTOCK_REQUEST_TIMEOUT_S", "0", "0.1 to 3600"),
+        ("PENSTOCK_REQUEST_TIMEOUT_S", "nan", "0.1 to 3600"),
+        ("PENSTOCK_REQUEST_TIMEOUT_S", "inf", "0.1 to 3600"),
+        ("PENSTOCK_QUEUE_SIZE", "0.9", "0 to 1000000"),
+        ("PENSTOCK_QUEUE_SIZE", "-1", "0 to 1000000"),
+    ],
+)
+def test_a_bad_value_is_refused_by_variable(name: str, value: str, wanted: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        read_settings({name: value}, 1)
+    message = str(refused.value)
+    assert message.startswith(f"{name}: got '{value}'; wanted a ")
+    assert f"from {wanted}" in message
+
+
+def test_no_file_of_a_home_lies_outside_it_and_no_two_are_the_same() -> None:
+    home = Home(Path("/srv/penstock"))
+    names = [name for name in dir(Home) if not name.startswith("_") and name != "path"]
+    paths = [getattr(home, name) for name in names]
+    assert len(set(paths)) == len(paths) >= 10
+    assert all(path.is_relative_to(home.path) for path in paths)
