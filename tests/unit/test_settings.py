@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from penstock.domain.limits import Limits
-from penstock.settings import BadSetting, Home, Settings, read_settings
+from penstock.settings import BadSetting, Home, Settings, read_settings, tracking_authorization
 
 
 def test_an_empty_environment_gives_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -76,3 +76,20 @@ def test_no_file_of_a_home_lies_outside_it_and_no_two_are_the_same() -> None:
     paths = [getattr(home, name) for name in names]
     assert len(set(paths)) == len(paths) >= 10
     assert all(path.is_relative_to(home.path) for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("environment", "header"),
+    [
+        ({}, None),
+        ({"MLFLOW_TRACKING_TOKEN": "t"}, "Bearer t"),
+        ({"MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": "é:x"}, "Basic YW5uOsOpOng="),
+        ({"MLFLOW_TRACKING_USERNAME": "ann"}, "Basic YW5uOg=="),
+        ({"MLFLOW_TRACKING_PASSWORD": "x"}, None),
+        ({"MLFLOW_TRACKING_TOKEN": "", "MLFLOW_TRACKING_USERNAME": ""}, None),
+    ],
+)
+def test_a_tracking_server_is_shown_what_mlflow_s_own_client_would_show(
+    environment: dict[str, str], header: str | None
+) -> None:
+    assert tracking_authorization(environment) == header

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from penstock.client.api import ApiClient, ApiError, Unreachable
 from penstock.runtime.lock import is_locked
@@ -113,7 +114,7 @@ def command(function: Callable[_P, _R]) -> Callable[_P, _R]:
             sys.exit(FAILED)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
-        stderr.print(f"[bold red]Error:[/] {_plain(message)}", soft_wrap=True)
+        stderr.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
         sys.exit(code)
 
     return run
@@ -128,12 +129,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on standard output."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(_plain("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     stdout.print(table)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 def _exit_code(error: ApiError) -> int:

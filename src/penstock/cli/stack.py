@@ -167,10 +167,7 @@ def ps(home: HomeOption = None, as_json: JsonOption = False) -> None:
     except SupervisorUnreachable as exc:
         raise CommandFailed(str(exc), NOT_RUNNING) from exc
     if as_json:
-        documents = [msgspec.to_builtins(process) for process in processes]
-        for document in documents:
-            document["started_at"] = document.pop("started_at_ms")
-        print_json(documents)
+        print_json([msgspec.to_builtins(process) for process in processes])
         return
     print_table(
         ("PID", "ROLE", "STATE", "ENDPOINT", "ENTITY", "CONFIG", "RSS MB", "RESTARTS"),

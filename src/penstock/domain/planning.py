@@ -112,6 +112,14 @@ def _advance(
 ) -> list[Action]:
     if endpoint.switching:
         return [CompleteUpdate()] if routing.is_settled else []
+    stale: list[Action] = [
+        StopReplica(slot)
+        for slot, replica in seen.items()
+        if replica.has_failed_to_deploy
+        and replica.state is not ReplicaState.DRAINING
+        and replica.spec.config_version < pending.version
+        and slot not in routing.slots
+    ]
     failures: dict[str, str] = {}
     waiting: dict[str, str] = {}
     for entity in pending.entities:
@@ -119,7 +127,7 @@ def _advance(
             replica = seen.get(spec.slot)
             if replica is not None and replica.state is ReplicaState.READY:
                 continue
-            if replica is not None and replica.has_failed_to_deploy:
+            if replica is not None and _has_failed_for(pending, replica):
                 failures[entity.name] = replica.message
             else:
                 waiting[entity.name] = (
@@ -131,4 +139,13 @@ def _advance(
         return [SwitchTraffic()]
     if now_ms - pending.started_at_ms > limits.deploy_timeout_s * 1000:
         return [FailUpdate(waiting)]
-    return []
+    return stale
+
+
+def _has_failed_for(pending: EndpointConfig, replica: Replica) -> bool:
+    """Whether a replica's failure is one of this attempt, not of an earlier one that left it behind."""
+    return (
+        replica.has_failed_to_deploy
+        and replica.state is not ReplicaState.DRAINING
+        and replica.spec.config_version == pending.version
+    )

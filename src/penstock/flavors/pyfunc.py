@@ -63,9 +63,14 @@ def load(folder: Path) -> Predictor:
 
 def root_cause(error: BaseException) -> str:
     """One line that says why a model could not be loaded: the innermost exception, with its type."""
-    while error.__cause__ is not None or (error.__context__ is not None and not error.__suppress_context__):
-        error = error.__cause__ or error.__context__ or error
-    return f"{type(error).__name__}: {error}".strip().rstrip(":")
+    seen = {id(error)}
+    while True:
+        inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if inner is None or id(inner) in seen:
+            break
+        seen.add(id(inner))
+        error = inner
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
 
 
 def _refusal(code: str, message: str, stack_trace: str | None) -> Answer:

@@ -121,7 +121,7 @@ def token_of(authorization: bytes | None) -> str | None:
             return credentials or None
         case "basic":
             try:
-                pair = base64.b64decode(credentials, validate=True).decode("utf-8", "surrogateescape")
+                pair = base64.b64decode(credentials.encode("latin-1"), validate=True).decode("utf-8", "surrogateescape")
             except binascii.Error:
                 return None
             return pair.partition(":")[2] or None

@@ -39,7 +39,7 @@ class Backend:
         self._hold_timeout_s = hold_timeout_s
         self._recycle = recycle
         self._waiting: deque[Call] = deque()
-        self._unready_since_s = time.monotonic()
+        self._unready_since_s: float | None = time.monotonic()
         self._hold_timer: asyncio.TimerHandle | None = None
         self._is_retired = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,6 +47,8 @@ class Backend:
 
     def submit(self, call: Call) -> None:
         """Take a call; it is answered sooner or later, whatever happens."""
+        if len(self._waiting) >= self.entity.queue_size:
+            self._waiting = deque(waiting for waiting in self._waiting if waiting.is_wanted)
         if len(self._waiting) >= max(self.entity.queue_size, sum(link.room for link in self._links)):
             message = (
                 f"Too many concurrent requests: {self.entity.queue_size} are waiting for served entity "
@@ -72,6 +74,8 @@ class Backend:
 
     def on_room(self) -> None:
         """Hand waiting calls to replicas that have room."""
+        if any(link.is_ready for link in self._links):
+            self._unready_since_s = None
         while self._waiting:
             if not self._waiting[0].is_wanted:
                 self._waiting.popleft()
@@ -85,7 +89,7 @@ class Backend:
 
     def on_lost(self, calls: list[Call]) -> None:
         """A replica is gone: what it had not begun goes back to the head of the queue, the rest has failed."""
-        if not any(link.is_ready for link in self._links):
+        if self._unready_since_s is None and not any(link.is_ready for link in self._links):
             self._unready_since_s = time.monotonic()
         for call in reversed(calls):
             if call.state is CallState.SENT:
@@ -120,7 +124,7 @@ class Backend:
 
     def _watch_hold(self) -> None:
         """No replica has room. If none is even ready, refuse the calls that have been held too long."""
-        if any(link.is_ready for link in self._links) or self._hold_timer is not None or not self._waiting:
+        if self._unready_since_s is None or self._hold_timer is not None or not self._waiting:
             return
         held_since_s = max(self._waiting[0].arrived_s, self._unready_since_s)
         wait_s = held_since_s + self._hold_timeout_s - time.monotonic()
@@ -129,7 +133,7 @@ class Backend:
     def _end_hold(self) -> None:
         self._hold_timer = None
         oldest_s = time.monotonic() - self._hold_timeout_s
-        is_over = self._unready_since_s <= oldest_s and not any(link.is_ready for link in self._links)
+        is_over = self._unready_since_s is not None and self._unready_since_s <= oldest_s
         while is_over and self._waiting and self._waiting[0].arrived_s <= oldest_s:
             self._waiting.popleft().refuse(
                 TemporarilyUnavailable(

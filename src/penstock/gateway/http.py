@@ -6,6 +6,7 @@ sink, which takes the body whole, streams it, or throws it away.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -13,12 +14,16 @@ from typing import Protocol, cast
 
 import httptools
 
-from penstock.domain.errors import BadRequest, PayloadTooLarge, PenstockError, ResourceExhausted
+from penstock.domain.errors import BadRequest, InternalError, PayloadTooLarge, PenstockError, ResourceExhausted
 from penstock.wire.errors import body_of, headers_of, status_of
 
 MAX_HEAD_BYTES = 64 << 10
 _LINGER_S = 2.0
+
+_log = logging.getLogger(__name__)
+
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_OFFER_HEADERS = frozenset((b"connection", b"upgrade", b"http2-settings"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _JSON = (("content-type", "application/json"),)
 
@@ -105,8 +110,7 @@ class Exchange:
         lines = [_STATUS_LINES[status]]
         lines += [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers]
         lines.append(b"content-length: %d\r\n" % len(body))
-        if not self._stays_open():
-            lines.append(b"connection: close\r\n")
+        lines.append(self._connection_header())
         lines.append(b"\r\n")
         if self.method != b"HEAD":
             lines.append(body)
@@ -133,8 +137,7 @@ class Exchange:
             else:
                 self._is_chunked = True
                 lines.append(b"transfer-encoding: chunked\r\n")
-        if not self._stays_open():
-            lines.append(b"connection: close\r\n")
+        lines.append(self._connection_header())
         lines.append(b"\r\n")
         self._connection.write(b"".join(lines))
 
@@ -167,10 +170,13 @@ class Exchange:
         """Stop or resume reading from the client."""
         self._connection.pause_body(is_paused)
 
-    def _stays_open(self) -> bool:
+    def _connection_header(self) -> bytes:
+        """What the client is to know of the connection; decides whether it stays open."""
         if not self.is_complete or self._connection.is_draining:
             self.keep_alive = False
-        return self.keep_alive
+        if not self.keep_alive:
+            return b"connection: close\r\n"
+        return b"connection: keep-alive\r\n" if self.version == "1.0" else b""
 
     def _finish(self) -> None:
         self._end()
@@ -238,6 +244,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._exchanges: deque[Exchange] = deque()
         self._parsing: Exchange | None = None
+        self._offer: Exchange | None = None
         self._head_bytes = 0
         self._head_fed = 0
         self._body_is_paused = False
@@ -266,11 +273,14 @@ class HttpConnection(asyncio.Protocol):
         unfinished = self._parsing
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._is_deaf = True
+        except httptools.HttpParserUpgrade as exc:
+            self._decline_offer(data[exc.args[0] :])
+            return
+        except httptools.HttpParserCallbackError as exc:
+            self._give_up(exc.__context__ if isinstance(exc.__context__, PenstockError) else _mistake(exc))
+            return
         except httptools.HttpParserError as exc:
-            cause = exc.__context__
-            self._give_up(cause if isinstance(cause, PenstockError) else BadRequest(f"Not HTTP/1.1: {exc}."))
+            self._give_up(BadRequest(f"Not HTTP/1.1: {exc}."))
             return
         if unfinished is not None and unfinished is self._parsing:
             self._head_fed += len(data)  # all of it is head, perhaps of one endless header
@@ -289,6 +299,7 @@ class HttpConnection(asyncio.Protocol):
         """A piece of the request's target (called by the parser)."""
         if self._parsing is not None:
             self._parsing.target += url
+            self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header (called by the parser)."""
@@ -296,9 +307,7 @@ class HttpConnection(asyncio.Protocol):
         if exchange is None:
             return  # a trailer after a chunked body: nobody asked for it
         exchange.headers.append((name, value))
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise _head_too_large()
+        self._count_head(len(name) + len(value) + 4)
         match name.lower():
             case b"authorization":
                 exchange.authorization = value
@@ -308,6 +317,11 @@ class HttpConnection(asyncio.Protocol):
                 exchange.content_length = int(value)
             case b"expect":
                 exchange.expects_continue = value.lower() == b"100-continue"
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise _head_too_large()
 
     def on_headers_complete(self) -> None:
         """The head is whole (called by the parser)."""
@@ -320,6 +334,11 @@ class HttpConnection(asyncio.Protocol):
         exchange.method = self._parser.get_method()
         exchange.version = self._parser.get_http_version()
         exchange.keep_alive = self._parser.should_keep_alive()
+        if exchange.method == b"CONNECT":
+            exchange.keep_alive = False
+        elif self._parser.should_upgrade():
+            self._offer = exchange
+            return
         self._exchanges.append(exchange)
         if len(self._exchanges) == 1:
             exchange.begin(self._begin)
@@ -344,7 +363,8 @@ class HttpConnection(asyncio.Protocol):
         if self._transport is None or not self._exchanges:
             return
         self._exchanges.popleft()
-        if not exchange.keep_alive:
+        self._body_is_paused = False
+        if not exchange.keep_alive or self.is_draining:
             self._close(lingering=not exchange.is_complete)
         elif self._exchanges:
             asyncio.get_running_loop().call_soon(self._begin_next)
@@ -397,14 +417,31 @@ class HttpConnection(asyncio.Protocol):
 
     def _give_up(self, error: PenstockError) -> None:
         """What comes is no HTTP: say so after what is being answered, and close."""
+        is_over = self._is_deaf or (self._exchanges and not self._exchanges[-1].keep_alive)
         self._is_deaf = True
         self._parsing = None
+        if is_over and not (self._exchanges and not self._exchanges[-1].is_complete):
+            return  # nothing is to follow the last answer
         if not self._exchanges or self._exchanges[-1].is_complete:
             self._exchanges.append(Exchange(self))
         broken = self._exchanges[-1]
         broken.spoil(error)
         if self._exchanges and broken is self._exchanges[0]:
             broken.begin(self._begin)
+
+    def _decline_offer(self, rest: bytes) -> None:
+        """Another protocol was offered: go on with HTTP/1.1, as a server may.
+
+        The parser stops after the head of such a request, so the same head without the offer is given to a new one.
+        """
+        offer, self._offer = self._offer, None
+        if offer is None:  # CONNECT: what follows is for a tunnel that we do not open
+            self._is_deaf = True
+            return
+        self._parser = httptools.HttpRequestParser(self)
+        head = [b"%b %b HTTP/1.1\r\n" % (offer.method, offer.target)]
+        head += [b"%b: %b\r\n" % pair for pair in offer.headers if pair[0].lower() not in _OFFER_HEADERS]
+        self.data_received(b"".join(head) + b"\r\n" + rest)
 
     def _close(self, *, lingering: bool = False) -> None:
         """Close after what was written has been sent.
@@ -424,6 +461,11 @@ class HttpConnection(asyncio.Protocol):
 
 def _head_too_large() -> BadRequest:
     return BadRequest(f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes.")
+
+
+def _mistake(error: Exception) -> InternalError:
+    _log.error("a request could not be handled", exc_info=error)
+    return InternalError("The gateway failed on this request; its log tells why.")
 
 
 class Discard:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache
 
-from penstock.domain.errors import PenstockError
+from penstock.domain.errors import PenstockError, UnsupportedMediaType
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call
 from penstock.gateway.http import BodyBudget, Discard, Exchange, Sink, WholeBody
@@ -14,6 +14,7 @@ MAX_BODY_BYTES = 16 << 20
 """The documented limit of one request."""
 MAX_HELD_BYTES = 1 << 30
 """Bodies that one gateway holds at a time, all together; beyond it requests are refused with 429."""
+MAX_CONTENT_TYPE_BYTES = 1024
 _DEFAULT_CONTENT_TYPE = b"application/json"
 
 Draw = Callable[[], float]
@@ -41,7 +42,11 @@ class Invocations:
             except PenstockError as exc:
                 exchange.refuse(exc)
                 return
-            meta = _meta(exchange.content_type or _DEFAULT_CONTENT_TYPE)
+            content_type = exchange.content_type or _DEFAULT_CONTENT_TYPE
+            if len(content_type) > MAX_CONTENT_TYPE_BYTES:
+                exchange.refuse(UnsupportedMediaType("The content type is none that the scorer reads; it is too long."))
+                return
+            meta = _meta(content_type)
             backend.submit(Call(exchange, backend.entity.name, meta, body))
 
         return WholeBody(exchange, MAX_BODY_BYTES, submit, self._bodies)

@@ -68,8 +68,8 @@ def error_body(error_code: str, message: str, **extra: Any) -> bytes:
 
 
 def defused(message: str) -> str:
-    """The message with an underscore in place of the blanks of any phrase that makes the SDK send again."""
-    return _RETRY_TRIGGERS.sub(lambda match: match.group().replace(" ", "_") + "_", message)
+    """The message with its words joined by underscores wherever a phrase would make the SDK send again."""
+    return _RETRY_TRIGGERS.sub(lambda match: re.sub("(?<=[a-z])(?=[A-Z])| ", "_", match.group()), message)
 
 
 def headers_of(error: errors.PenstockError) -> dict[str, str]:

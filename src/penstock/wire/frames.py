@@ -122,8 +122,10 @@ def split_request(payload: bytes) -> tuple[RequestMeta, bytes]:
     try:
         (length,) = _META_LENGTH.unpack_from(payload)
         start = _META_LENGTH.size
+        if len(payload) < start + length:
+            raise ProtocolError(f"the head of a REQUEST says {length} bytes and has {len(payload) - start}")
         meta = msgspec.json.decode(payload[start : start + length], type=RequestMeta)
-    except (struct.error, msgspec.MsgspecError) as exc:
+    except (struct.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise ProtocolError(f"bad REQUEST payload: {exc}") from exc
     return meta, payload[start + length :]
 

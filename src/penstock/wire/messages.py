@@ -78,7 +78,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     role: str
     state: str
     name: str
-    started_at_ms: int
+    started_at_ms: int = msgspec.field(name="started_at")
     endpoint: str | None = None
     entity: str | None = None
     config_version: int | None = None

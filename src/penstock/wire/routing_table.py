@@ -23,5 +23,5 @@ def load_table(path: Path) -> RoutingTable | None:
     """The saved table; None if there is none, or none that can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=RoutingTable)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

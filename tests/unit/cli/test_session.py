@@ -1,7 +1,6 @@
 """What commands share: exit codes, and output that says exactly what it was given."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from penstock.cli.session import (
     settings_for,
 )
 from penstock.client.api import ApiError, Unreachable
+from penstock.runtime.lock import lock
 from penstock.settings import Home
 
 
@@ -96,32 +96,47 @@ def test_json_is_one_document_on_standard_output(capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out) == {"a": ["[bold]", "x" * 500, "é"]}
 
 
-def stack_file(home: Home, document: object) -> None:
+STATUS = {"url": "http://127.0.0.1:1", "pid": 77, "mlflow_url": "http://127.0.0.1:1/mlflow/"}
+
+
+def stack_file(home: Home, text: str) -> None:
     """What a stack writes about itself."""
     home.run.mkdir(parents=True)
-    home.status_file.write_text(document if isinstance(document, str) else json.dumps(document))
+    home.status_file.write_text(text)
     home.token_file.write_text("pst_secret\n")
 
 
 def test_a_running_stack_is_found_by_its_home(tmp_path: Path) -> None:
-    document = {"url": "http://127.0.0.1:1", "pid": os.getpid(), "mlflow_url": "http://127.0.0.1:1/mlflow/"}
-    stack_file(Home(tmp_path), document)
-    assert running_stack(tmp_path) == RunningStack(
-        "http://127.0.0.1:1", os.getpid(), "http://127.0.0.1:1/mlflow/", "pst_secret"
-    )
+    home = Home(tmp_path)
+    stack_file(home, json.dumps(STATUS))
+    with lock(home.lock_file):
+        assert running_stack(tmp_path) == RunningStack(token="pst_secret", **STATUS)
 
 
-@pytest.mark.parametrize(
-    "document",
-    [None, "", "{", {"url": "x", "pid": 2**22 + 7, "mlflow_url": "x"}, {"pid": os.getpid()}, [], {"pid": "1"}],
-    ids=["no file", "empty file", "half a file", "dead process", "fields missing", "no object", "pid is text"],
-)
-def test_a_home_without_a_running_stack_is_reported_as_such(document: object, tmp_path: Path) -> None:
-    if document is not None:
-        stack_file(Home(tmp_path), document)
+def test_what_a_dead_stack_left_behind_is_no_running_stack(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    stack_file(home, json.dumps(STATUS))
+    with lock(home.lock_file):
+        pass
     with pytest.raises(CommandFailed, match="No stack runs on") as failed:
         running_stack(tmp_path)
     assert failed.value.exit_code == NOT_RUNNING
+
+
+@pytest.mark.parametrize("text", [None, "", "{"], ids=["no file", "empty file", "half a file"])
+def test_a_stack_that_is_just_starting_is_not_running_yet(text: str | None, tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    stack_file(home, text or "")
+    if text is None:
+        home.status_file.unlink()
+    with lock(home.lock_file), pytest.raises(CommandFailed, match="No stack runs on") as failed:
+        running_stack(tmp_path)
+    assert failed.value.exit_code == NOT_RUNNING
+
+
+def test_a_home_without_anything_has_no_running_stack(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="No stack runs on"):
+        running_stack(tmp_path / "nowhere")
 
 
 def test_the_home_of_the_command_line_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

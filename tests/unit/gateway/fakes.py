@@ -232,6 +232,8 @@ class FakeReplica:
     """Requests in the order in which they came."""
     cancelled: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     """Request ids of CANCELs."""
+    connections: int = 0
+    """How often a gateway has connected."""
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     """A gateway has closed its connection."""
     _peers: list[asyncio.StreamWriter] = field(default_factory=list)
@@ -280,6 +282,7 @@ class FakeReplica:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._peers.append(writer)
+        self.connections += 1
         writer.write(encode_struct(FrameType.HELLO, 0, Hello(self.protocol, self.slots, self.window, self.pid)))
         decoder = FrameDecoder()
         try:

@@ -81,8 +81,8 @@ class FakeUpstream:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def pass_on(self, exchange: Exchange, target: str, principal: str) -> Sink:
-        answer = f"{self._name} {target} {principal}".encode()
+    def pass_on(self, exchange: Exchange, target: str, principal: str | None = None) -> Sink:
+        answer = f"{self._name} {target} {principal or 'nobody'}".encode()
         return WholeBody(exchange, 1000, lambda _: exchange.respond(200, answer))
 
 
@@ -176,15 +176,15 @@ def test_without_a_table_nothing_is_answered_but_try_later() -> None:
     ("target", "expected"),
     [
         ("/api/2.0/serving-endpoints?x=1", "control /api/2.0/serving-endpoints?x=1 ann"),
-        ("/api/2.0/mlflow/runs/create", "mlflow /api/2.0/mlflow/runs/create ann"),
-        ("/api/2.0/mlflow-artifacts/artifacts/a%2Fb", "mlflow /api/2.0/mlflow-artifacts/artifacts/a%2Fb ann"),
-        ("/ajax-api/2.0/x", "mlflow /ajax-api/2.0/x ann"),
-        ("/mlflow/", "mlflow / ann"),
-        ("/mlflow/static-files/a.js?v=1", "mlflow /static-files/a.js?v=1 ann"),
+        ("/api/2.0/mlflow/runs/create", "mlflow /api/2.0/mlflow/runs/create nobody"),
+        ("/api/2.0/mlflow-artifacts/artifacts/a%2Fb", "mlflow /api/2.0/mlflow-artifacts/artifacts/a%2Fb nobody"),
+        ("/ajax-api/2.0/x", "mlflow /ajax-api/2.0/x nobody"),
+        ("/mlflow/", "mlflow / nobody"),
+        ("/mlflow/static-files/a.js?v=1", "mlflow /static-files/a.js?v=1 nobody"),
         ("/nonsense", "control /nonsense ann"),
     ],
 )
-def test_every_path_goes_to_its_server_with_the_principal(target: str, expected: str) -> None:
+def test_every_path_goes_to_its_server_and_only_ours_is_told_the_principal(target: str, expected: str) -> None:
     assert ask("GET", target).body.decode() == expected
 
 

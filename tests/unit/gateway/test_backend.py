@@ -6,6 +6,7 @@ The replicas are played, on real sockets and by the real frame protocol.
 import asyncio
 import contextlib
 import gc
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -376,6 +377,15 @@ def test_a_call_that_waited_past_its_time_limit_costs_no_replica(tmp_path: Path)
         assert await asyncio.wait_for(replica.cancelled.get(), 5) == sent_job.request_id
         replica.finish(job)
         assert (await busy.answer()).status == 200
+        backend.entity = RoutedEntity("m-1", "1" * 32, "key", ("k-0",), 100, 60, 100)
+        later = [submit(backend, b"later"), submit(backend, b"last")]
+        arrived = []  # both at once: what was cancelled takes no room
+        while len(arrived) < 2:
+            job = await replica.job()
+            arrived += [job] if job.body in {b"later", b"last"} else []
+        for job in arrived:
+            replica.answer(job)
+        assert {answer.status for answer in await answered(*later)} == {200}
         assert bench.recycled == []
 
     with_bench(tmp_path, script)
@@ -449,13 +459,34 @@ def test_an_answer_without_a_head_is_an_error_and_not_silence(tmp_path: Path) ->
     with_bench(tmp_path, script)
 
 
-def test_a_replica_of_another_protocol_version_gets_nothing(tmp_path: Path) -> None:
+def test_a_replica_of_another_protocol_version_gets_nothing_and_counts_as_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def script(bench: Bench) -> None:
         stranger = await bench.replica("k-0", protocol=2)
-        backend = bench.backend("k-0", hold_timeout_s=0.2)
+        backend = bench.backend("k-0", hold_timeout_s=0.5)
         assert refusal(await submit(backend).answer()) == (503, "TEMPORARILY_UNAVAILABLE")
+        await asyncio.wait_for(stranger.lost.wait(), 5)
         assert stranger.jobs.empty()
-        assert stranger.lost.is_set()
+        assert stranger.connections < 10, "it is tried again after delays that grow"
+
+    with caplog.at_level(logging.CRITICAL):
+        with_bench(tmp_path, script)
+
+
+def test_a_first_replica_is_waited_for_from_when_the_last_one_was_lost(tmp_path: Path) -> None:
+    async def script(bench: Bench) -> None:
+        doomed = await bench.replica("k-0")
+        backend = bench.backend("k-0", hold_timeout_s=0.4)
+        await both_ready(backend)
+        busy, waiting = submit(backend, b"busy"), submit(backend, b"waiting")
+        doomed.begin(await doomed.job())
+        await asyncio.sleep(0.5)  # longer than calls are held
+        await doomed.die()
+        assert refusal(await busy.answer()) == (500, "INTERNAL_ERROR")
+        bench.answer_everything(await bench.replica("k-0"))
+        answer = await waiting.answer()
+        assert (answer.status, answer.body) == (200, b"waiting")
 
     with_bench(tmp_path, script)
 

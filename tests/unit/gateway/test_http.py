@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.errors import BadRequest
-from penstock.gateway.http import MAX_HEAD_BYTES, Discard, Exchange, Sink, WholeBody
+from penstock.gateway.http import MAX_HEAD_BYTES, BodyBudget, Discard, Exchange, Sink, WholeBody
 from unit.clock import run_at_once
 from unit.gateway.fakes import Answer, FakeClient
 
@@ -673,5 +673,52 @@ def test_a_whole_body_is_handed_on_as_bytes() -> None:
         whole = post(b"hello world")
         await client.send(whole[:-6], whole[-6:-3], whole[-3:])
         assert bodies == [b"hello world"]
+
+    script(run)
+
+
+# The budget of bodies.
+
+
+def test_bodies_share_a_budget_and_give_their_share_back_with_the_answer() -> None:
+    async def run() -> None:
+        budget = BodyBudget(100)
+        held: list[Exchange] = []
+
+        def begin(exchange: Exchange) -> Sink:
+            return WholeBody(exchange, 80, lambda _: held.append(exchange), budget)
+
+        first, second = FakeClient(begin=begin), FakeClient(begin=begin)
+        await first.send(post(b"x" * 60))
+        await second.send(post(b"y" * 60))
+        (refused,) = second.answers()
+        assert (refused.status, refused.json["error_code"]) == (429, "RESOURCE_EXHAUSTED")
+        assert refused.headers["retry-after"] == "1"
+        held[0].respond(200, b"")
+        await second.send(post(b"y" * 60))
+        assert len(held) == 2
+        held[1].respond(200, b"")
+        assert budget.take(100), "all of it is free again"
+
+    script(run)
+
+
+@pytest.mark.parametrize("ends", ["leaves", "is too large", "comes in pieces and leaves"])
+def test_a_body_gives_its_share_back_however_it_ends(ends: str) -> None:
+    async def run() -> None:
+        budget = BodyBudget(100)
+        client = FakeClient(begin=lambda exchange: WholeBody(exchange, 40, lambda _: None, budget))
+        match ends:
+            case "leaves":
+                await client.send(post(b"x" * 40))
+                client.connection.connection_lost(None)
+            case "is too large":
+                await client.send(chunked(b"x" * 30, b"x" * 30, b"x" * 30))
+                assert [answer.status for answer in client.answers()] == [413]
+            case _:
+                whole = post(b"x" * 40)
+                await client.send(whole[:-20], whole[-20:-10])
+                client.connection.connection_lost(None)
+        assert budget.take(100)
 
     script(run)
