@@ -107,6 +107,12 @@ class Backend:
         if call.state is CallState.FINISHED:
             return
         was_started = call.state is CallState.STARTED
+        for link in self._links:
+            if link.cancel(call) and was_started and link.pid is not None:
+                # One predict at a time and it does not end: nothing but a new process helps.
+                reason = f"The replica was replaced: a request ran past the time limit of {self.entity.timeout_s:g} s."
+                _log.warning("%s (slot %s)", reason, link.slot)
+                self._spawn(self._recycle(link.slot, link.pid, reason))
         what = "was worked on" if was_started else "waited for a replica"
         call.refuse(
             DeadlineExceeded(
@@ -114,12 +120,6 @@ class Backend:
                 f"{self.entity.timeout_s:g} s."
             )
         )
-        for link in self._links:
-            if link.cancel(call) and was_started and link.pid is not None:
-                # One predict at a time and it does not end: nothing but a new process helps.
-                reason = f"The replica was replaced: a request ran past the time limit of {self.entity.timeout_s:g} s."
-                _log.warning("%s (slot %s)", reason, link.slot)
-                self._spawn(self._recycle(link.slot, link.pid, reason))
         self.on_room()
 
     def _watch_hold(self) -> None:

@@ -8,7 +8,8 @@ sink, which takes the body whole, streams it, or throws it away.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Protocol, cast
 
@@ -193,12 +194,13 @@ class Exchange:
         if self._flaw is not None:
             self.refuse(self._flaw)
             return
-        self._sink = choose_sink(self)
-        for data in self._unfed:
-            self._sink.feed(data)
-        self._unfed.clear()
-        if self.is_complete:
-            self._sink.complete()
+        with self._answering_for_mistakes():
+            self._sink = choose_sink(self)
+            for data in self._unfed:
+                self._sink.feed(data)
+            self._unfed.clear()
+            if self.is_complete:
+                self._sink.complete()
 
     def spoil(self, error: PenstockError) -> None:
         """What came of it is no HTTP: refuse it, now or when its turn has come."""
@@ -215,13 +217,28 @@ class Exchange:
         if self._sink is None:
             self._unfed.append(data)
         else:
-            self._sink.feed(data)
+            with self._answering_for_mistakes():
+                self._sink.feed(data)
 
     def complete(self) -> None:
         """The body's end came."""
         self.is_complete = True
         if self._sink is not None:
-            self._sink.complete()
+            with self._answering_for_mistakes():
+                self._sink.complete()
+
+    @contextmanager
+    def _answering_for_mistakes(self) -> Iterator[None]:
+        """A mistake of ours is logged and answered with 500: no client is left waiting for it."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            _log.exception("a request could not be handled")
+            self.keep_alive = False
+            if self._has_head:
+                self._connection.abort()
+            else:
+                self.refuse(InternalError(f"The gateway failed on this request: {type(exc).__name__}."))
 
     def abandon(self) -> None:
         """The client is gone."""
@@ -276,11 +293,9 @@ class HttpConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade as exc:
             self._decline_offer(data[exc.args[0] :])
             return
-        except httptools.HttpParserCallbackError as exc:
-            self._give_up(exc.__context__ if isinstance(exc.__context__, PenstockError) else _mistake(exc))
-            return
         except httptools.HttpParserError as exc:
-            self._give_up(BadRequest(f"Not HTTP/1.1: {exc}."))
+            cause = exc.__context__  # of our own callbacks, which raise what a caller is told
+            self._give_up(cause if isinstance(cause, PenstockError) else BadRequest(f"Not HTTP/1.1: {exc}."))
             return
         if unfinished is not None and unfinished is self._parsing:
             self._head_fed += len(data)  # all of it is head, perhaps of one endless header
@@ -461,11 +476,6 @@ class HttpConnection(asyncio.Protocol):
 
 def _head_too_large() -> BadRequest:
     return BadRequest(f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes.")
-
-
-def _mistake(error: Exception) -> InternalError:
-    _log.error("a request could not be handled", exc_info=error)
-    return InternalError("The gateway failed on this request; its log tells why.")
 
 
 class Discard:

@@ -122,8 +122,7 @@ class ReplicaLink:
                 continue
             self._connection = connection
             await connection.closed
-            if self._hello is not None:
-                delay_s = _FIRST_RETRY_S
+            delay_s = _FIRST_RETRY_S if self._hello is not None else min(delay_s * 2, _MAX_RETRY_S)
             self._lose()
             await asyncio.sleep(delay_s)
 
