@@ -14,16 +14,16 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from penstock.control.logs import log_file
 from penstock.domain.replica import ReplicaSpec, ReplicaState
+from penstock.processes.environment import kill_leftovers, replica_environment, system_environment
 from penstock.processes.launch import ControlPlaneLaunch, GatewayLaunch, Launch, MlflowLaunch, WorkerLaunch, log_as_json
 from penstock.runtime.capture import MAX_LOG_BYTES, read_log
 from penstock.runtime.lock import Locked, lock
@@ -34,31 +34,11 @@ from penstock.settings import Home, Settings
 from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder, slot_socket
 
-_MARK = "PENSTOCK_SUPERVISED_HOME"
 _BACKLOG = 2048
 _MAX_START_DEATHS = 3
 _STOP_TIMEOUT_S = 45.0
 _GRACE_S = {"gateway": 35.0, "replica": 3.0, "control-plane": 15.0, "mlflow": 10.0}
 """Roles in the order in which they are ended, and how long after being told to a process is killed."""
-_PASSED_TO_REPLICAS = frozenset(
-    (
-        *(
-            "PATH",
-            "HOME",
-            "USER",
-            "LANG",
-            "LANGUAGE",
-            "TZ",
-            "TMPDIR",
-            "VIRTUAL_ENV",
-            "PYTHONPATH",
-            "PYTHONHOME",
-        ),
-        *("LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CUDA_VISIBLE_DEVICES"),
-    )
-)
-_FETCH_CREDENTIALS = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_")
-_KEPT_FROM_CHILDREN = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_URI", "DATABRICKS_")
 
 
 class CannotStart(Exception):
@@ -88,7 +68,7 @@ async def supervise(settings: Settings, on_ready: Callable[[Running], None]) -> 
     home = settings.home
     _make_folders(home)
     with _lock_of(home), _logging_to(home):
-        _kill_leftovers(home)
+        kill_leftovers(home)
         with _listen(settings) as listener:
             try:
                 await Supervisor(settings, listener).run(on_ready)
@@ -222,7 +202,7 @@ class Supervisor:
             document=lambda status_fd: msgspec.json.encode(launch(status_fd)),
             start_log=log,
             run_log=log,
-            environment=_system_environment(os.environ, self._home),
+            environment=system_environment(os.environ, self._home),
             folder=self._home.run,
             listeners=listeners,
         )
@@ -247,7 +227,7 @@ class Supervisor:
             ),
             start_log=log_file(self._home.logs, spec, "build"),
             run_log=log_file(self._home.logs, spec, "service"),
-            environment=_replica_environment(
+            environment=replica_environment(
                 os.environ, self._home, spec.environment, with_credentials=tracking_uri is not None
             ),
             folder=self._home.run,
@@ -353,54 +333,8 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _kill_leftovers(home: Home) -> None:
-    """End what a supervisor that was killed hard could not take along: processes that bear this home's mark."""
-    mark = str(home.path)
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(_MARK) == mark:
-                process.kill()
-
-
 def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _system_environment(environment: Mapping[str, str], home: Home) -> dict[str, str]:
-    kept = {name: value for name, value in environment.items() if not name.startswith(_KEPT_FROM_CHILDREN)}
-    return {
-        **kept,
-        "PYTHONUNBUFFERED": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        _MARK: str(home.path),
-    }
-
-
-def _replica_environment(
-    environment: Mapping[str, str], home: Home, own: Mapping[str, str], *, with_credentials: bool
-) -> dict[str, str]:
-    """A replica inherits no secret: only what programs need to run at all, and its own variables.
-
-    With a tracking server of somebody else, the credentials of that server and its artifact store must come along,
-    because the replica fetches its model from there.
-    """
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if name in _PASSED_TO_REPLICAS
-        or name.startswith("LC_")
-        or (with_credentials and name.startswith(_FETCH_CREDENTIALS))
-    }
-    return {
-        **kept,
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        **own,
-        _MARK: str(home.path),
-    }

@@ -120,6 +120,8 @@ def test_a_client_that_sends_ahead_is_not_read_until_its_turn_comes() -> None:
     script(run)
 
 
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+"""What Java's own HTTP client and curl's --http2 send with their first request."""
 STREAM = b"".join(
     (
         post(b"hello", "/1", "Content-Type: text/csv"),
@@ -127,8 +129,10 @@ STREAM = b"".join(
         chunked(b"wor", b"ld" * 20, target="/3"),
         post(b"", "/4"),
         post(b"too large for it" * 10, "/5"),
-        get("/6", "X-Long: " + "x" * 300),
-        post(b"bye", "/7", "Connection: close"),
+        post(b"with an offer", "/6", *OFFER),
+        get("/7", *OFFER),
+        get("/8", "X-Long: " + "x" * 300),
+        post(b"bye", "/9", "Connection: close"),
     )
 )
 WHOLE, _ = talk(STREAM, limit_bytes=100)
@@ -141,7 +145,7 @@ def test_how_a_stream_is_cut_makes_no_difference(cuts: list[int]) -> None:
     pieces = [STREAM[low:high] for low, high in zip([0, *places], [*places, len(STREAM)], strict=True)]
     answers, client = talk(*pieces, limit_bytes=100)
     assert answers == WHOLE
-    assert [answer.status for answer in answers] == [200, 200, 200, 200, 413, 200, 200]
+    assert [answer.status for answer in answers] == [200] * 4 + [413] + [200] * 4
     assert client.is_told_to_close
 
 
@@ -387,8 +391,7 @@ def test_nothing_is_answered_after_the_last_answer() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"hello"])
 def test_a_request_after_an_offer_to_upgrade_is_not_left_waiting(body: bytes) -> None:
-    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
-    first = post(body, "/1", *offer) if body else get("/1", *offer)
+    first = post(body, "/1", *OFFER) if body else get("/1", *OFFER)
 
     async def run() -> None:
         client = FakeClient()
@@ -397,6 +400,24 @@ def test_a_request_after_an_offer_to_upgrade_is_not_left_waiting(body: bytes) ->
         if not client.is_told_to_close:
             await client.send(get("/2"))
             assert targets(client.answers()) == ["/1", "/2"]
+
+    script(run)
+
+
+def test_an_offer_to_upgrade_is_not_passed_on() -> None:
+    answers, _ = talk(post(b"hello", "/1", "X-A: 1", *OFFER))
+    names = {name for name, _ in answers[0].json["headers"]}
+    assert names >= {"host", "x-a", "content-length"}
+    assert not names & {"upgrade", "http2-settings"}
+
+
+def test_a_tunnel_is_not_opened() -> None:
+    async def run() -> None:
+        client = FakeClient(begin=lambda exchange: Discard(exchange, BadRequest("no")))
+        await client.send(b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", b"\x16\x03\x01", get("/2"))
+        await asyncio.sleep(10)
+        assert [answer.status for answer in client.answers()] == [400]
+        assert client.transport.is_closed
 
     script(run)
 

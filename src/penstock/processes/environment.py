@@ -1,0 +1,67 @@
+"""What child processes inherit from the environment of `penstock up`, and the mark by which strays are known."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+import psutil
+
+from penstock.settings import Home
+
+_MARK = "PENSTOCK_SUPERVISED_HOME"
+_PASSED_TO_REPLICAS = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
+        *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+    )
+)
+_FETCH_CREDENTIALS = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_")
+_KEPT_FROM_CHILDREN = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_URI", "DATABRICKS_")
+
+
+def system_environment(environment: Mapping[str, str], home: Home) -> dict[str, str]:
+    """What gateways, the control plane and the MLflow server inherit: nothing that would point them elsewhere."""
+    kept = {name: value for name, value in environment.items() if not name.startswith(_KEPT_FROM_CHILDREN)}
+    return {
+        **kept,
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        _MARK: str(home.path),
+    }
+
+
+def replica_environment(
+    environment: Mapping[str, str], home: Home, own: Mapping[str, str], *, with_credentials: bool
+) -> dict[str, str]:
+    """A replica inherits no secret: only what programs need to run at all, and its own variables.
+
+    With a tracking server of somebody else, the credentials of that server and its artifact store must come along,
+    because the replica fetches its model from there.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in _PASSED_TO_REPLICAS
+        or name.startswith("LC_")
+        or (with_credentials and name.startswith(_FETCH_CREDENTIALS))
+    }
+    return {
+        **kept,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        **own,
+        _MARK: str(home.path),
+    }
+
+
+def kill_leftovers(home: Home) -> None:
+    """End what a supervisor that was killed hard could not take along: processes that bear this home's mark."""
+    mark = str(home.path)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(_MARK) == mark:
+                process.kill()
