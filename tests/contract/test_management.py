@@ -17,18 +17,9 @@ from databricks.sdk.errors import (
 from databricks.sdk.service.serving import EndpointCoreConfigInput
 from mlflow.deployments import get_deploy_client
 
-from support.stack import BROKEN, MANAGEMENT, MODEL, QUERY, ROW, Stack, entity, split, wait_for
+from support.stack import BROKEN, MANAGEMENT, MODEL, QUERY, ROW, Stack, entity, refused, split, wait_for
 
 Create = Callable[..., dict[str, Any]]
-
-
-def refused(answer: Any, status: int, code: str, *fragments: str) -> None:
-    """The answer is an error in the contract's form whose message holds the fragments."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["error_code"] == code
-    for fragment in fragments:
-        assert fragment in answer.json()["message"]
 
 
 def test_c03_create_with_a_trailing_slash(stack: Stack, create: Create) -> None:

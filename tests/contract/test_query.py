@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from support.stack import MANAGEMENT, QUERY, ROW, Stack, entity, split, wait_for
+from support.stack import MANAGEMENT, QUERY, ROW, Stack, entity, refused, split, wait_for
 
 Create = Callable[..., dict[str, Any]]
 
@@ -23,13 +23,6 @@ def rows(answer: requests.Response) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     predictions: list[dict[str, Any]] = answer.json()["predictions"]
     return predictions
-
-
-def refused(answer: requests.Response, status: int, code: str, fragment: str) -> None:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["error_code"] == code
-    assert fragment in answer.json()["message"]
 
 
 def test_c47_records_and_headers(stack: Stack, live: str) -> None:

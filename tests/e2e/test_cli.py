@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from support.stack import MODEL, ROW, Stack, clean_environment, penstock, wait_for
+from support.stack import MANAGEMENT, MODEL, QUERY, ROW, Stack, clean_environment, penstock, wait_for
 
 Create = Callable[..., dict[str, Any]]
 
@@ -172,17 +172,17 @@ def test_models_list(stack: Stack) -> None:
 def test_tokens_from_create_to_revoke(stack: Stack, live: str) -> None:
     created = run_json(stack, "tokens", "create", "--user", "ann@example.com", "--comment", "for the tests")
     headers = {"Authorization": f"Bearer {created['token']}"}
-    url = f"{stack.url}/serving-endpoints/{live}/invocations"
-    body = {"dataframe_records": [ROW]}
-    assert requests.post(url, json=body, headers=headers, timeout=30).status_code == 200
-    made = requests.post(f"{stack.url}/api/2.0/serving-endpoints", json={"name": "anns"}, headers=headers, timeout=30)
+    management, query = f"{stack.url}{MANAGEMENT}", f"{stack.url}{QUERY}/{live}/invocations"
+    assert requests.get(management, headers=headers, timeout=30).status_code == 200
+    made = requests.post(management, json={"name": "anns"}, headers=headers, timeout=30)
     assert made.json()["creator"] == "ann@example.com"
     stack.call("DELETE", "/api/2.0/serving-endpoints/anns")
     listed = next(t for t in run_json(stack, "tokens", "list") if t["id"] == created["id"])
     assert listed["user"] == "ann@example.com"
     assert "token" not in listed
     run_json(stack, "tokens", "revoke", created["id"])
-    assert requests.post(url, json=body, headers=headers, timeout=30).status_code == 401
+    assert requests.get(management, headers=headers, timeout=30).status_code == 401
+    assert requests.post(query, json={"dataframe_records": [ROW]}, headers=headers, timeout=30).status_code == 401
     assert penstock("tokens", "revoke", created["id"], home=stack.home).returncode == 4
     assert penstock("tokens", "create", "--user", " ", home=stack.home).returncode == 5
 

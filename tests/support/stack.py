@@ -162,6 +162,15 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> 
     raise AssertionError(f"waited {timeout_s} s for {what}")
 
 
+def refused(answer: requests.Response, status: int, code: str, *fragments: str) -> None:
+    """Assert that an answer is an error in the contract's form whose message holds the fragments."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["error_code"] == code
+    for fragment in fragments:
+        assert fragment in answer.json()["message"]
+
+
 def use_registry(stack: Stack) -> None:
     """Point MLflow in this process at a stack."""
     os.environ["MLFLOW_TRACKING_TOKEN"] = stack.token

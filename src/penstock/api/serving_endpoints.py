@@ -13,11 +13,11 @@ from penstock.api.context import Caller, Context
 from penstock.control.logs import read_entity_log
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.requests import EndpointRequest
+from penstock.wire.endpoint_settings import decode_ai_gateway, decode_tags, decode_telemetry
 from penstock.wire.serving_endpoints import (
     CreateEndpoint,
     EndpointCoreConfigInput,
     decode_config,
-    decode_tags,
     encode_detailed,
     encode_summary,
 )
@@ -39,7 +39,6 @@ async def create_endpoint(
     context: Context, caller: Caller, body: Annotated[CreateEndpoint, Depends(body_of_type(CreateEndpoint))]
 ) -> dict[str, Any]:
     """Create an endpoint."""
-    notifications = body.email_notifications.model_dump(exclude_none=True) if body.email_notifications else {}
     request = EndpointRequest(
         name=body.name,
         config=None if body.config is None else decode_config(body.config, "config."),
@@ -47,15 +46,18 @@ async def create_endpoint(
         route_optimized=bool(body.route_optimized),
         tags=decode_tags(body.tags),
         budget_policy_id=body.budget_policy_id,
-        email_notifications=notifications,
+        email_notifications=body.email_notifications.document() if body.email_notifications else {},
+        rate_limits=[limit.document() for limit in body.rate_limits or ()],
+        ai_gateway=decode_ai_gateway(body.ai_gateway, body.name, {}) if body.ai_gateway else {},
+        telemetry=decode_telemetry(body.telemetry_config) if body.telemetry_config else {},
     )
-    return _detailed(context, await context.endpoints.create(request, caller))
+    return detailed(context, await context.endpoints.create(request, caller))
 
 
 @router.get("/{name}")
 async def get_endpoint(context: Context, name: str) -> dict[str, Any]:
     """Get an endpoint."""
-    return _detailed(context, context.endpoints.get(name))
+    return detailed(context, context.endpoints.get(name))
 
 
 @router.put("/{name}/config", openapi_extra=documented(EndpointCoreConfigInput))
@@ -66,19 +68,19 @@ async def update_config(
     body: Annotated[EndpointCoreConfigInput, Depends(body_of_type(EndpointCoreConfigInput))],
 ) -> dict[str, Any]:
     """Give an endpoint a new config."""
-    return _detailed(context, await context.endpoints.update_config(name, decode_config(body), caller))
+    return detailed(context, await context.endpoints.update_config(name, decode_config(body), caller))
 
 
 @router.post("/{name}/config:stop")
 async def stop_endpoint(context: Context, name: str) -> dict[str, Any]:
     """Stop an endpoint."""
-    return _detailed(context, await context.endpoints.stop(name))
+    return detailed(context, await context.endpoints.stop(name))
 
 
 @router.post("/{name}/config:start")
 async def start_endpoint(context: Context, name: str) -> dict[str, Any]:
     """Start a stopped endpoint."""
-    return _detailed(context, await context.endpoints.start(name))
+    return detailed(context, await context.endpoints.start(name))
 
 
 @router.delete("/{name}")
@@ -116,7 +118,8 @@ def _log(context: Context, name: str, served_model: str, config_version: int | N
     return {"logs": text}
 
 
-def _detailed(context: Context, endpoint: Endpoint) -> dict[str, Any]:
+def detailed(context: Context, endpoint: Endpoint) -> dict[str, Any]:
+    """`ServingEndpointDetailed` of an endpoint as it is seen now."""
     endpoints = context.endpoints
     return encode_detailed(
         endpoint,

@@ -97,6 +97,9 @@ class Endpoints:
             tags=request.tags,
             budget_policy_id=request.budget_policy_id,
             email_notifications=request.email_notifications,
+            rate_limits=request.rate_limits,
+            ai_gateway=request.ai_gateway,
+            telemetry=request.telemetry,
         )
         if request.config is not None:
             entities, routes = await self._resolve(request.config, creator, now_ms)
@@ -118,6 +121,17 @@ class Endpoints:
         endpoint = begin_update(self.get(name), entities, routes, _now_ms())
         self._database.save_endpoint(endpoint)
         self._wake([name])
+        return endpoint
+
+    def change(self, name: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
+        """Change what an endpoint carries beside its config; returns it as it is stored now.
+
+        Raises:
+            ResourceDoesNotExist: there is no such endpoint.
+            PenstockError: whatever `change` raises; nothing is stored then.
+        """
+        endpoint = replace(change(self.get(name)), updated_at_ms=_now_ms())
+        self._database.save_endpoint(endpoint)
         return endpoint
 
     async def stop(self, name: str) -> Endpoint:

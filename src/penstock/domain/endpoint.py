@@ -14,6 +14,7 @@ The state machine is the contract's:
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from penstock.domain.errors import CallerError, InvalidParameterValue, ResourceConflict
 from penstock.domain.replica import Replica, ReplicaState
@@ -21,6 +22,9 @@ from penstock.domain.served_entity import ServedEntity
 from penstock.domain.traffic import FULL, Route, check_routes
 
 MAX_ENTITIES = 15
+
+JsonObject = dict[str, Any]
+"""A document that is validated at the edge and only kept here."""
 
 
 class ConfigUpdate(StrEnum):
@@ -69,6 +73,12 @@ class Endpoint:
     tags: dict[str, str | None] = field(default_factory=dict)
     budget_policy_id: str | None = None
     email_notifications: dict[str, list[str]] = field(default_factory=dict)
+    rate_limits: list[JsonObject] = field(default_factory=list)
+    """Limits of the older route, as they came; nothing acts on them yet."""
+    ai_gateway: JsonObject = field(default_factory=dict)
+    """The AI Gateway's configuration, as it came; nothing acts on it yet."""
+    telemetry: JsonObject = field(default_factory=dict)
+    """The telemetry configuration, as it came; nothing acts on it yet."""
     active: EndpointConfig | None = None
     pending: EndpointConfig | None = None
     update: ConfigUpdate = ConfigUpdate.NOT_UPDATING

@@ -82,7 +82,9 @@ def plan(
         actions += [
             StopReplica(slot)
             for slot, replica in seen.items()
-            if slot not in wanted and slot not in routing.slots and replica.state is not ReplicaState.DRAINING
+            if (slot not in wanted or _is_left_over(wanted[slot], replica))
+            and slot not in routing.slots
+            and replica.state is not ReplicaState.DRAINING
         ]
     return tuple(actions)
 
@@ -112,14 +114,6 @@ def _advance(
 ) -> list[Action]:
     if endpoint.switching:
         return [CompleteUpdate()] if routing.is_settled else []
-    stale: list[Action] = [
-        StopReplica(slot)
-        for slot, replica in seen.items()
-        if replica.has_failed_to_deploy
-        and replica.state is not ReplicaState.DRAINING
-        and replica.spec.config_version < pending.version
-        and slot not in routing.slots
-    ]
     failures: dict[str, str] = {}
     waiting: dict[str, str] = {}
     for entity in pending.entities:
@@ -139,7 +133,16 @@ def _advance(
         return [SwitchTraffic()]
     if now_ms - pending.started_at_ms > limits.deploy_timeout_s * 1000:
         return [FailUpdate(waiting)]
-    return stale
+    return []
+
+
+def _is_left_over(spec: ReplicaSpec, replica: Replica) -> bool:
+    """Whether what stands in a wanted slot is the failure of an earlier attempt, which has to make room."""
+    return (
+        replica.has_failed_to_deploy
+        and replica.state is not ReplicaState.READY
+        and replica.spec.config_version < spec.config_version
+    )
 
 
 def _has_failed_for(pending: EndpointConfig, replica: Replica) -> bool:

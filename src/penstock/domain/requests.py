@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from penstock.domain.endpoint import JsonObject
 from penstock.domain.names import check_served_entity_name, default_entity_name
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.sizing import Sizing
@@ -65,3 +66,6 @@ class EndpointRequest:
     tags: dict[str, str | None] = field(default_factory=dict)
     budget_policy_id: str | None = None
     email_notifications: dict[str, list[str]] = field(default_factory=dict)
+    rate_limits: list[JsonObject] = field(default_factory=list)
+    ai_gateway: JsonObject = field(default_factory=dict)
+    telemetry: JsonObject = field(default_factory=dict)

@@ -456,6 +456,8 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         head = [b"%b %b HTTP/1.1\r\n" % (offer.method, offer.target)]
         head += [b"%b: %b\r\n" % pair for pair in offer.headers if pair[0].lower() not in _OFFER_HEADERS]
+        if any(name.lower() == b"connection" and b"close" in value.lower() for name, value in offer.headers):
+            head.append(b"connection: close\r\n")
         self.data_received(b"".join(head) + b"\r\n" + rest)
 
     def _close(self, *, lingering: bool = False) -> None:

@@ -4,10 +4,10 @@ Field names, defaults and the rule that both `served_entities` and `served_model
 public documentation of the REST API and what the official SDK reads and sends.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
 from penstock.domain.errors import InvalidParameterValue
@@ -16,18 +16,21 @@ from penstock.domain.requests import ConfigRequest, EntityRequest
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.sizing import choose_sizing
 from penstock.domain.traffic import Route
+from penstock.wire.endpoint_settings import (
+    AiGatewayInput,
+    EmailNotificationsInput,
+    In,
+    LegacyRateLimitInput,
+    TagInput,
+    TelemetryInput,
+    encode_tags,
+)
 
 MAX_ENVIRONMENT_VARIABLES = 30
 _SECRET_OPEN = "{{secrets/"  # noqa: S105 - the syntax of a reference, no secret
 
 
-class _In(BaseModel):
-    """Unknown fields are ignored; a number is not taken for a string, nor a string for a number."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-class ServedEntityInput(_In):
+class ServedEntityInput(In):
     """One entry of `served_entities` or `served_models`; the second uses `model_name` and `model_version`."""
 
     name: StrictStr | None = None
@@ -46,7 +49,7 @@ class ServedEntityInput(_In):
     external_model: dict[str, Any] | None = None
 
 
-class RouteInput(_In):
+class RouteInput(In):
     """One entry of `traffic_config.routes`."""
 
     served_entity_name: StrictStr | None = None
@@ -54,13 +57,13 @@ class RouteInput(_In):
     traffic_percentage: StrictInt
 
 
-class TrafficConfigInput(_In):
+class TrafficConfigInput(In):
     """How requests are split."""
 
     routes: list[RouteInput] | None = None
 
 
-class EndpointCoreConfigInput(_In):
+class EndpointCoreConfigInput(In):
     """Body of a config update, and `config` of a create."""
 
     served_entities: list[ServedEntityInput] | None = None
@@ -68,21 +71,7 @@ class EndpointCoreConfigInput(_In):
     traffic_config: TrafficConfigInput | None = None
 
 
-class TagInput(_In):
-    """A tag; the value may be missing."""
-
-    key: StrictStr
-    value: StrictStr | None = None
-
-
-class EmailNotificationsInput(_In):
-    """Whom to tell of an update's end. Stored and echoed."""
-
-    on_update_success: list[StrictStr] | None = None
-    on_update_failure: list[StrictStr] | None = None
-
-
-class CreateEndpoint(_In):
+class CreateEndpoint(In):
     """Body of a create."""
 
     name: Annotated[StrictStr, Field(description="Unique; letters, digits, '-' and '_'; at most 63.")]
@@ -92,6 +81,9 @@ class CreateEndpoint(_In):
     description: StrictStr | None = None
     budget_policy_id: StrictStr | None = None
     email_notifications: EmailNotificationsInput | None = None
+    rate_limits: list[LegacyRateLimitInput] | None = None
+    ai_gateway: AiGatewayInput | None = None
+    telemetry_config: TelemetryInput | None = None
 
 
 def decode_config(body: EndpointCoreConfigInput, prefix: str = "") -> ConfigRequest:
@@ -253,11 +245,15 @@ def _encode_head(endpoint: Endpoint, is_ready: bool) -> dict[str, Any]:
             "config_update": endpoint.update.value,
             "suspend": "STOPPED" if endpoint.stopped else "NOT_SUSPENDED",
         },
-        "tags": [
-            {"key": key} if value is None else {"key": key, "value": value} for key, value in endpoint.tags.items()
-        ],
+        "tags": encode_tags(endpoint.tags),
         "description": endpoint.description,
     }
+    kept = {
+        "ai_gateway": endpoint.ai_gateway,
+        "rate_limits": endpoint.rate_limits,
+        "telemetry_config": endpoint.telemetry,
+    }
+    document.update({name: value for name, value in kept.items() if value})
     if endpoint.budget_policy_id is not None:
         document["budget_policy_id"] = endpoint.budget_policy_id
     return document
@@ -315,15 +311,3 @@ def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]
 def _as_served_model(entity: Mapping[str, Any]) -> dict[str, Any]:
     renamed = {"entity_name": "model_name", "entity_version": "model_version"}
     return {renamed.get(key, key): value for key, value in entity.items()}
-
-
-def decode_tags(tags: Sequence[TagInput] | None) -> dict[str, str | None]:
-    """Tags by key."""
-    decoded: dict[str, str | None] = {}
-    for index, tag in enumerate(tags or ()):
-        if not tag.key:
-            raise InvalidParameterValue(f"tags[{index}].key: got an empty key.")
-        if tag.key in decoded:
-            raise InvalidParameterValue(f"tags[{index}].key: '{tag.key}' came twice.")
-        decoded[tag.key] = tag.value
-    return decoded

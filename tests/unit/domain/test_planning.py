@@ -32,6 +32,11 @@ SWITCHING = switch(UPDATING)
 DONE = complete(SWITCHING)
 OLD = replicas(LIVE, LIVE.active)
 NEW = replicas(UPDATING, UPDATING.pending)
+FAILED_BEFORE = {"load_failed": True, "deaths": 3, "message": "boom"}
+OTHER = [
+    replace(r, spec=replace(r.spec, config_version=1)) for r in replicas(live(entity("7")), live(entity("7")).active)
+]
+AGAIN = updating(failed_update(UPDATING, {"m-2": "boom"}), entity("2"))
 FIRST, SECOND = replicas(CREATED, CREATED.pending)
 SHIFTED = updating(
     live(entity("1"), entity("2"), routes=(Route("m-1", 50), Route("m-2", 50))),
@@ -133,9 +138,29 @@ ROWS: dict[str, tuple[Endpoint | None, list[Replica], Routing, list[Action]]] = 
         routed(LIVE),
         [],
     ),
-    "what an earlier attempt left behind does not fail a new one": (
-        *(UPDATING, OLD + in_state(NEW, DRAINING, load_failed=True, deaths=3, message="boom"), routed(LIVE)),
+    "what drains from an earlier attempt does not fail a new one": (
+        *(AGAIN, OLD + in_state(NEW, DRAINING, **FAILED_BEFORE), routed(LIVE)),
         [],
+    ),
+    "what an earlier attempt left behind makes room for the new one": (
+        *(AGAIN, OLD + in_state(NEW, STARTING, **FAILED_BEFORE), routed(LIVE)),
+        stops(NEW),
+    ),
+    "what an earlier attempt left behind stays while gateways may send to it": (
+        *(AGAIN, OLD + in_state(NEW, STARTING, **FAILED_BEFORE), routed(LIVE, settled=False)),
+        [],
+    ),
+    "what an earlier attempt left behind is used if it is ready after all": (
+        *(AGAIN, OLD + in_state(NEW, READY, deaths=3), routed(LIVE)),
+        [SwitchTraffic()],
+    ),
+    "what nobody wants is stopped once, however it stands": (
+        *(UPDATING, OLD + in_state(OTHER, RESTARTING, **FAILED_BEFORE), routed(LIVE)),
+        [*starts(UPDATING), *stops(OTHER)],
+    ),
+    "what nobody wants stays while gateways may send to it, however it stands": (
+        *(UPDATING, OLD + in_state(OTHER, RESTARTING, **FAILED_BEFORE), routed(LIVE, settled=False)),
+        starts(UPDATING),
     ),
 }
 

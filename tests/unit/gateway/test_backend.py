@@ -474,6 +474,21 @@ def test_a_replica_of_another_protocol_version_gets_nothing_and_counts_as_none(
         with_bench(tmp_path, script)
 
 
+def test_calls_are_not_held_for_ever_once_the_last_replica_is_lost(tmp_path: Path) -> None:
+    async def script(bench: Bench) -> None:
+        doomed = await bench.replica("k-0")
+        backend = bench.backend("k-0", hold_timeout_s=0.1)
+        await both_ready(backend)
+        unbegun, waiting = submit(backend), submit(backend)
+        await doomed.job()
+        await doomed.die()
+        later = submit(backend)
+        for answer in await answered(unbegun, waiting, later):
+            assert refusal(answer) == (503, "TEMPORARILY_UNAVAILABLE")
+
+    with_bench(tmp_path, script)
+
+
 def test_a_first_replica_is_waited_for_from_when_the_last_one_was_lost(tmp_path: Path) -> None:
     async def script(bench: Bench) -> None:
         doomed = await bench.replica("k-0")

@@ -17,9 +17,7 @@ from penstock.domain.traffic import Route
 from penstock.wire.serving_endpoints import (
     CreateEndpoint,
     EndpointCoreConfigInput,
-    TagInput,
     decode_config,
-    decode_tags,
     encode_detailed,
     encode_summary,
 )
@@ -216,24 +214,6 @@ def test_a_field_of_the_wrong_type_is_refused_by_name(body: object, told: str) -
 
 def test_a_long_value_is_not_repeated_whole() -> None:
     assert len(refusal({"name": ["x" * 10_000]})) < 200
-
-
-def test_tags_are_decoded_by_key() -> None:
-    assert decode_tags([TagInput(key="a", value="1"), TagInput(key="b")]) == {"a": "1", "b": None}
-    assert decode_tags(None) == {}
-
-
-@pytest.mark.parametrize(
-    ("tags", "told"),
-    [
-        ([TagInput(key="")], "tags[0].key: got an empty key"),
-        ([TagInput(key="a"), TagInput(key="a", value="1")], "tags[1].key: 'a' came twice"),
-    ],
-)
-def test_bad_tags_are_refused_by_index(tags: list[TagInput], told: str) -> None:
-    with pytest.raises(InvalidParameterValue) as refused:
-        decode_tags(tags)
-    assert told in refused.value.message
 
 
 def detailed(endpoint: Endpoint, seen: list[Replica], *, is_ready: bool) -> dict[str, Any]:
