@@ -14,9 +14,10 @@ from penstock.domain.errors import (
     Unauthenticated,
 )
 from penstock.domain.routing import Access
-from penstock.gateway.http import Discard, Exchange, Sink, WholeBody
+from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import Invocations
 from penstock.gateway.proxy import Upstream
+from penstock.gateway.sinks import Discard, WholeBody
 from penstock.gateway.table import CurrentTable, may_use
 
 _MLFLOW_PREFIXES = (

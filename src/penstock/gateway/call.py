@@ -6,7 +6,7 @@ import uuid
 from enum import Enum, auto
 
 from penstock.domain.errors import PenstockError
-from penstock.gateway.http import Exchange
+from penstock.gateway.exchange import Exchange
 from penstock.wire.errors import body_of, headers_of, status_of
 from penstock.wire.frames import Head
 

@@ -6,7 +6,8 @@ from functools import lru_cache
 from penstock.domain.errors import PenstockError, UnsupportedMediaType
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call
-from penstock.gateway.http import BodyBudget, Discard, Exchange, Sink, WholeBody
+from penstock.gateway.exchange import BodyBudget, Exchange, Sink
+from penstock.gateway.sinks import Discard, WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.frames import RequestMeta, encode_meta
 

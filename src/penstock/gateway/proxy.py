@@ -12,7 +12,7 @@ import aiohttp
 import yarl
 
 from penstock.domain.errors import TemporarilyUnavailable
-from penstock.gateway.http import Exchange
+from penstock.gateway.exchange import Exchange
 from penstock.wire.messages import PRINCIPAL_HEADER
 
 _HIGH_WATER_BYTES = 256 << 10

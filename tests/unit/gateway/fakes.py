@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.gateway.call import Call
-from penstock.gateway.http import Exchange, HttpConnection, Sink, WholeBody
+from penstock.gateway.exchange import Exchange, Sink
+from penstock.gateway.http import HttpConnection
+from penstock.gateway.sinks import WholeBody
 from penstock.wire.frames import (
     PROTOCOL_VERSION,
     End,

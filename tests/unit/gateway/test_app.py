@@ -9,8 +9,9 @@ from penstock.domain.access import Scope, digest_of
 from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
 from penstock.gateway.app import Gateway, token_of
 from penstock.gateway.call import Call
-from penstock.gateway.http import Exchange, Sink, WholeBody
+from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import MAX_BODY_BYTES, Invocations
+from penstock.gateway.sinks import WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.frames import Head, split_request
 from unit.clock import run_at_once

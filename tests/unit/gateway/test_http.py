@@ -9,7 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.errors import BadRequest
-from penstock.gateway.http import MAX_HEAD_BYTES, BodyBudget, Discard, Exchange, Sink, WholeBody
+from penstock.gateway.exchange import BodyBudget, Exchange, Sink
+from penstock.gateway.http import MAX_HEAD_BYTES
+from penstock.gateway.sinks import Discard, WholeBody
 from unit.clock import run_at_once
 from unit.gateway.fakes import Answer, FakeClient
 

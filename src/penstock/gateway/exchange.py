@@ -1,0 +1,279 @@
+"""An exchange: one request, where its body goes, and the answer to it, whole or streamed."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Protocol
+
+from penstock.domain.errors import InternalError, PenstockError
+from penstock.wire.errors import body_of, headers_of, status_of
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_JSON = (("content-type", "application/json"),)
+
+Headers = Iterable[tuple[str, str]]
+
+_log = logging.getLogger(__name__)
+
+
+class Connection(Protocol):
+    """What an exchange needs of the connection that it came on."""
+
+    is_draining: bool
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, if the client is still there."""
+
+    async def drained(self) -> None:
+        """Wait until the client has caught up or is gone."""
+
+    def finish(self, exchange: "Exchange") -> None:
+        """The exchange has been answered."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+    def pause_body(self, is_paused: bool) -> None:
+        """Stop or resume reading."""
+
+
+class Sink(Protocol):
+    """Where an exchange's body goes."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece of the body."""
+
+    def complete(self) -> None:
+        """The body is whole."""
+
+    def abandon(self) -> None:
+        """The client is gone."""
+
+
+class BodyBudget:
+    """How much of clients' bodies a gateway holds in memory at a time, over all connections."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._held = 0
+
+    def take(self, size: int) -> bool:
+        """Take a share; False if there is not so much left."""
+        if self._held + size > self._limit:
+            return False
+        self._held += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """The body is no longer needed."""
+        self._held -= size
+
+
+class Exchange:
+    """One request and the answer to it."""
+
+    __slots__ = (
+        "_budget",
+        "_connection",
+        "_flaw",
+        "_has_head",
+        "_held",
+        "_is_chunked",
+        "_is_finished",
+        "_sink",
+        "_unfed",
+        "authorization",
+        "content_length",
+        "content_type",
+        "expects_continue",
+        "headers",
+        "is_complete",
+        "is_open",
+        "keep_alive",
+        "method",
+        "target",
+        "version",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.method = b""
+        self.target = b""
+        self.version = "1.1"
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.authorization: bytes | None = None
+        self.content_type: bytes | None = None
+        self.content_length: int | None = None
+        self.expects_continue = False
+        self.keep_alive = True
+        self.is_complete = False
+        self.is_open = True
+        self._sink: Sink | None = None
+        self._unfed: list[bytes] = []
+        self._flaw: PenstockError | None = None
+        self._budget: BodyBudget | None = None
+        self._held = 0
+        self._has_head = False
+        self._is_chunked = False
+        self._is_finished = False
+
+    @property
+    def has_begun_to_answer(self) -> bool:
+        """Whether any byte of the answer has been written."""
+        return self._has_head
+
+    def accept_body(self) -> None:
+        """Tell a client that waits for it that it may send the body."""
+        if self.expects_continue and self.is_open:
+            self.expects_continue = False
+            self._connection.write(_CONTINUE)
+
+    def respond(self, status: int, body: bytes, headers: Headers = _JSON) -> None:
+        """Send a whole answer."""
+        if self._is_finished:
+            return
+        self._has_head = True
+        lines = [_STATUS_LINES[status]]
+        lines += [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers]
+        lines.append(b"content-length: %d\r\n" % len(body))
+        lines.append(self._connection_header())
+        lines.append(b"\r\n")
+        if self.method != b"HEAD":
+            lines.append(body)
+        self._connection.write(b"".join(lines))
+        self._finish()
+
+    def refuse(self, error: PenstockError, headers: Mapping[str, str] | None = None) -> None:
+        """Send an error as the whole answer."""
+        extra = {**headers_of(error), **(headers or {})}
+        self.respond(status_of(error), body_of(error), (*_JSON, *extra.items()))
+
+    def begin_stream(self, status: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send status and headers as they are; `write` and `end_stream` follow."""
+        self._has_head = True
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        has_length = False
+        for name, value in raw_headers:
+            has_length = has_length or name.lower() == b"content-length"
+            lines.append(b"%b: %b\r\n" % (name, value))
+        bodiless = self.method == b"HEAD" or status in (204, 304)
+        if not has_length and not bodiless:
+            if self.version == "1.0":
+                self.keep_alive = False
+            else:
+                self._is_chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(self._connection_header())
+        lines.append(b"\r\n")
+        self._connection.write(b"".join(lines))
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the streamed body; waits while the client is slow."""
+        if data:
+            self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+            await self._connection.drained()
+
+    def end_stream(self) -> None:
+        """The streamed body is whole."""
+        if not self._is_finished:
+            if self._is_chunked:
+                self._connection.write(b"0\r\n\r\n")
+            self._finish()
+
+    def break_off(self) -> None:
+        """Cut the connection: the answer has begun and cannot be completed."""
+        self._connection.abort()
+
+    def hold(self, budget: "BodyBudget", size: int) -> bool:
+        """Take a share of a budget until this exchange ends; False if there is not so much left."""
+        if not budget.take(size):
+            return False
+        self._budget = budget
+        self._held += size
+        return True
+
+    def pause_body(self, is_paused: bool) -> None:
+        """Stop or resume reading from the client."""
+        self._connection.pause_body(is_paused)
+
+    def _connection_header(self) -> bytes:
+        """What the client is to know of the connection; decides whether it stays open."""
+        if not self.is_complete or self._connection.is_draining:
+            self.keep_alive = False
+        if not self.keep_alive:
+            return b"connection: close\r\n"
+        return b"connection: keep-alive\r\n" if self.version == "1.0" else b""
+
+    def _finish(self) -> None:
+        self._end()
+        self._connection.finish(self)
+
+    def _end(self) -> None:
+        self._is_finished = True
+        if self._budget is not None:
+            self._budget.give_back(self._held)
+            self._budget, self._held = None, 0
+
+    def begin(self, choose_sink: "Begin") -> None:
+        """It is this exchange's turn."""
+        if self._flaw is not None:
+            self.refuse(self._flaw)
+            return
+        with self._answering_for_mistakes():
+            self._sink = choose_sink(self)
+            for data in self._unfed:
+                self._sink.feed(data)
+            self._unfed.clear()
+            if self.is_complete:
+                self._sink.complete()
+
+    def spoil(self, error: PenstockError) -> None:
+        """What came of it is no HTTP: refuse it, now or when its turn has come."""
+        self._flaw = error
+        if self._sink is not None:
+            self._sink.abandon()
+            if self._has_head:
+                self._connection.abort()
+            else:
+                self.refuse(error)
+
+    def feed(self, data: bytes) -> None:
+        """A piece of the body came."""
+        if self._sink is None:
+            self._unfed.append(data)
+        else:
+            with self._answering_for_mistakes():
+                self._sink.feed(data)
+
+    def complete(self) -> None:
+        """The body's end came."""
+        self.is_complete = True
+        if self._sink is not None:
+            with self._answering_for_mistakes():
+                self._sink.complete()
+
+    @contextmanager
+    def _answering_for_mistakes(self) -> Iterator[None]:
+        """A mistake of ours is logged and answered with 500: no client is left waiting for it."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            _log.exception("a request could not be handled")
+            self.keep_alive = False
+            if self._has_head:
+                self._connection.abort()
+            else:
+                self.refuse(InternalError(f"The gateway failed on this request: {type(exc).__name__}."))
+
+    def abandon(self) -> None:
+        """The client is gone."""
+        self.is_open = False
+        self._end()
+        if self._sink is not None:
+            self._sink.abandon()
+
+
+Begin = Callable[[Exchange], Sink]
+"""Chooses the sink of an exchange when its turn has come."""

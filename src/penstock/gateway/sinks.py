@@ -1,0 +1,92 @@
+"""Where bodies go that are answered here: kept until they are whole, or thrown away and refused."""
+
+from collections.abc import Callable, Mapping
+
+from penstock.domain.errors import PayloadTooLarge, PenstockError, ResourceExhausted
+from penstock.gateway.exchange import BodyBudget, Exchange
+
+
+class Discard:
+    """Throws the body away and answers with an error once it is whole, or at once if it is very large."""
+
+    MAX_BYTES = 64 << 20
+    """More than this is not read to its end."""
+
+    def __init__(self, exchange: Exchange, error: PenstockError, headers: Mapping[str, str] | None = None) -> None:
+        self._exchange = exchange
+        self._error = error
+        self._headers = headers
+        self._size = 0
+        if exchange.expects_continue or (exchange.content_length or 0) > self.MAX_BYTES:
+            self._exchange.refuse(self._error, self._headers)
+
+    def feed(self, data: bytes) -> None:
+        """Count and drop."""
+        self._size += len(data)
+        if self._size > self.MAX_BYTES:
+            self._exchange.refuse(self._error, self._headers)
+
+    def complete(self) -> None:
+        """Answer."""
+        self._exchange.refuse(self._error, self._headers)
+
+    def abandon(self) -> None:
+        """Nothing to undo."""
+
+
+class WholeBody:
+    """Keeps the body until it is whole; over the limit, or without room for it, it is discarded and refused.
+
+    The body's share of the budget is given back when the exchange ends.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        limit_bytes: int,
+        then: Callable[[bytes], None],
+        budget: BodyBudget | None = None,
+    ) -> None:
+        self._exchange = exchange
+        self._limit = limit_bytes
+        self._budget = budget
+        self._then = then
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._discard: Discard | None = None
+        if (exchange.content_length or 0) > limit_bytes:
+            self._refuse(self._too_large())
+        else:
+            exchange.accept_body()
+
+    def feed(self, data: bytes) -> None:
+        """Keep."""
+        if self._discard is not None:
+            self._discard.feed(data)
+            return
+        if self._budget is not None and not self._exchange.hold(self._budget, len(data)):
+            self._refuse(ResourceExhausted("The gateway holds as many request bodies as it may; send again later."))
+            return
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > self._limit:
+            self._refuse(self._too_large())
+
+    def complete(self) -> None:
+        """Hand the body on."""
+        if self._discard is not None:
+            self._discard.complete()
+        else:
+            parts, self._parts = self._parts, []
+            self._then(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def abandon(self) -> None:
+        """Drop what was kept."""
+        self._parts.clear()
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(f"The request body is over the limit of {self._limit} bytes.")
+
+    def _refuse(self, error: PenstockError) -> None:
+        self._parts.clear()
+        self._discard = Discard(self._exchange, error)
