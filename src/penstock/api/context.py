@@ -24,6 +24,8 @@ class Parts:
     registry: Registry
     supervisor: SupervisorClient
     logs: Path
+    artifacts: Path
+    workspace_id: int
     limits: Limits
 
 

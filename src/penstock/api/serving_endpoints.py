@@ -6,14 +6,18 @@ Paths and methods follow the public REST documentation. A list or create also co
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
 from penstock.api.bodies import body_of_type, documented
 from penstock.api.context import Caller, Context
 from penstock.control.logs import read_entity_log
 from penstock.domain.endpoint import Endpoint
+from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.requests import EndpointRequest
+from penstock.stores.signatures import read_signature
 from penstock.wire.endpoint_settings import decode_ai_gateway, decode_tags, decode_telemetry
+from penstock.wire.messages import CLIENT_HOST_HEADER
+from penstock.wire.openapi import encode_openapi
 from penstock.wire.serving_endpoints import (
     CreateEndpoint,
     EndpointCoreConfigInput,
@@ -81,6 +85,17 @@ async def stop_endpoint(context: Context, name: str) -> dict[str, Any]:
 async def start_endpoint(context: Context, name: str) -> dict[str, Any]:
     """Start a stopped endpoint."""
     return detailed(context, await context.endpoints.start(name))
+
+
+@router.get("/{name}/openapi")
+async def endpoint_openapi(context: Context, name: str, request: Request) -> dict[str, Any]:
+    """The OpenAPI document of an endpoint that is ready."""
+    endpoint = context.endpoints.get(name)
+    if endpoint.active is None or not context.endpoints.is_ready(endpoint):
+        raise InvalidParameterValue(f"Endpoint '{name}' is not ready, so it has no OpenAPI document yet.")
+    signatures = {entity.name: read_signature(context.artifacts, entity.model) for entity in endpoint.active.entities}
+    address = f"{request.url.scheme}://{request.headers.get(CLIENT_HOST_HEADER, request.url.netloc)}"
+    return encode_openapi(endpoint.name, endpoint.active.version, address, signatures)
 
 
 @router.delete("/{name}")

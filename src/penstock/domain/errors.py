@@ -13,6 +13,7 @@
     │   │   └── MethodNotAllowed
     │   ├── ResourceAlreadyExists
     │   └── ResourceConflict             another update is running
+    ├── NotSupported                     the contract has it, and we do not
     ├── ResourceExhausted                a bounded queue is full; try later
     ├── TemporarilyUnavailable           nothing can answer now; try later
     ├── DeadlineExceeded                 the model ran over its time limit
@@ -99,6 +100,12 @@ class ResourceConflict(CallerError):
     """The resource is in the middle of another change."""
 
     error_code = "RESOURCE_CONFLICT"
+
+
+class NotSupported(PenstockError):
+    """The contract has this and we do not."""
+
+    error_code = "NOT_IMPLEMENTED"
 
 
 class ResourceExhausted(PenstockError):

@@ -13,7 +13,7 @@ import yarl
 
 from penstock.domain.errors import TemporarilyUnavailable
 from penstock.gateway.exchange import Exchange
-from penstock.wire.messages import PRINCIPAL_HEADER
+from penstock.wire.messages import CLIENT_HOST_HEADER, PRINCIPAL_HEADER
 
 _HIGH_WATER_BYTES = 256 << 10
 _CHUNK_BYTES = 64 << 10
@@ -62,6 +62,11 @@ class Upstream:
         headers = [pair for pair in headers if not _is_own_origin(pair, exchange)]
         if principal is not None:
             headers.append((PRINCIPAL_HEADER, principal))
+            headers += [
+                (CLIENT_HOST_HEADER, value.decode("latin-1"))
+                for name, value in exchange.headers
+                if name.lower() == b"host"
+            ]
         if self._authorization is not None:
             headers.append(("authorization", self._authorization))
         if exchange.content_length is not None:

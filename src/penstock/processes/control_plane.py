@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -101,6 +102,8 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
             registry=registry,
             supervisor=supervisor,
             logs=home.logs,
+            artifacts=home.artifacts,
+            workspace_id=zlib.crc32(str(home.path).encode()),
             limits=launch.limits,
         )
         for task in tasks:

@@ -23,6 +23,7 @@ STATUS: dict[type[errors.PenstockError], int] = {
     errors.ResourceAlreadyExists: 409,
     errors.ResourceConflict: 409,
     errors.CallerError: 400,
+    errors.NotSupported: 501,
     errors.ResourceExhausted: 429,
     errors.TemporarilyUnavailable: 503,
     errors.DeadlineExceeded: 504,

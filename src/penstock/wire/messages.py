@@ -17,6 +17,8 @@ from penstock.domain.routing import RoutingTable
 
 PRINCIPAL_HEADER = "x-penstock-principal"
 """Header in which a gateway tells the control plane who asks; clients cannot send it."""
+CLIENT_HOST_HEADER = "x-penstock-host"
+"""Header in which a gateway tells the control plane by which name the client reached us."""
 MAX_LINE_BYTES = 64 << 20
 """A line longer than this is no message of ours."""
 MAX_UNREAD_BYTES = 64 << 20
