@@ -57,7 +57,7 @@ def test_every_route_is_documented() -> None:
     paths = make_app(lambda _: None).openapi()["paths"]  # type: ignore[arg-type, return-value]
     assert len(paths) >= 8
     for path, methods in paths.items():
-        rest = re.sub(r"^/api/2.0/(serving-endpoints|penstock)", "", path) or "/"
+        rest = re.sub(r"^/api/2.0/(permissions/)?(serving-endpoints|penstock)", "", path) or "/"
         for method in methods:
             forms = (f"{method.upper()} {path}", f"{method.upper()} {rest}", f"…/{rest.rsplit('/', 1)[-1]}")
             assert any(form in page for form in forms), f"{method} {path}"

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.endpoints import Endpoints
+from penstock.control.permissions import Permissions
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -20,6 +21,7 @@ class Parts:
     """The use cases behind the routes."""
 
     endpoints: Endpoints
+    permissions: Permissions
     tokens: Tokens
     registry: Registry
     supervisor: SupervisorClient

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, StrictStr
 
 from penstock.api.bodies import body_of_type, documented
-from penstock.api.context import Context
+from penstock.api.context import Caller, Context
 from penstock.client.supervisor import SupervisorUnreachable
 from penstock.domain.access import Token
 from penstock.domain.errors import TemporarilyUnavailable
@@ -22,6 +22,14 @@ class CreateToken(BaseModel):
 
     user: StrictStr
     comment: StrictStr = ""
+
+
+class SetGroups(BaseModel):
+    """Body of a change of groups."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    groups: list[StrictStr]
 
 
 @router.get("/ps")
@@ -41,25 +49,45 @@ async def list_models(context: Context) -> dict[str, Any]:
 
 
 @router.get("/tokens")
-async def list_tokens(context: Context) -> dict[str, Any]:
-    """All tokens, without their secrets."""
-    return {"tokens": [_encode(token) for token in context.tokens.all()]}
+async def list_tokens(context: Context, caller: Caller) -> dict[str, Any]:
+    """The caller's tokens, for an admin everybody's; without their secrets."""
+    is_admin = context.permissions.is_admin(caller)
+    return {"tokens": [_encode(t) for t in context.tokens.all() if is_admin or t.principal == caller]}
 
 
 @router.post("/tokens", openapi_extra=documented(CreateToken))
 async def create_token(
-    context: Context, body: Annotated[CreateToken, Depends(body_of_type(CreateToken))]
+    context: Context, caller: Caller, body: Annotated[CreateToken, Depends(body_of_type(CreateToken))]
 ) -> dict[str, Any]:
     """Create a token for a principal. The answer is the only place where its secret ever stands."""
+    if body.user != caller:
+        context.permissions.require_admin(caller, "create tokens for others")
     token, secret = await context.tokens.create(body.user, body.comment)
     return {**_encode(token), "token": secret}
 
 
 @router.delete("/tokens/{token_id}")
-async def revoke_token(context: Context, token_id: str) -> dict[str, Any]:
-    """Revoke a token."""
+async def revoke_token(context: Context, caller: Caller, token_id: str) -> dict[str, Any]:
+    """Revoke a token: one's own, or as an admin anybody's."""
+    if token_id not in [token.id for token in context.tokens.all() if token.principal == caller]:
+        context.permissions.require_admin(caller, "revoke tokens of others")
     await context.tokens.revoke(token_id)
     return {}
+
+
+@router.get("/principals")
+async def list_principals(context: Context) -> dict[str, Any]:
+    """All principals with their groups."""
+    return {"principals": [{"name": p.name, "groups": p.groups} for p in context.permissions.principals()]}
+
+
+@router.put("/principals/{name}", openapi_extra=documented(SetGroups))
+async def set_groups(
+    context: Context, caller: Caller, name: str, body: Annotated[SetGroups, Depends(body_of_type(SetGroups))]
+) -> dict[str, Any]:
+    """Put a principal into these groups and no others."""
+    principal = await context.permissions.set_groups(name, tuple(body.groups), caller)
+    return {"name": principal.name, "groups": principal.groups}
 
 
 def _encode(token: Token) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from penstock.api.bodies import body_of_type, documented
 from penstock.api.context import Caller, Context
 from penstock.control.logs import read_entity_log
+from penstock.domain.access import Level
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.requests import EndpointRequest
@@ -31,10 +32,11 @@ router = APIRouter(prefix="/api/2.0/serving-endpoints", tags=["serving endpoints
 
 @router.get("/", include_in_schema=False)
 @router.get("")
-async def list_endpoints(context: Context) -> dict[str, Any]:
-    """List endpoints."""
+async def list_endpoints(context: Context, caller: Caller) -> dict[str, Any]:
+    """List the endpoints that the caller may see."""
     endpoints = context.endpoints
-    return {"endpoints": [encode_summary(e, endpoints.is_ready(e)) for e in endpoints.all()]}
+    seen = context.permissions.visible(caller, endpoints.all())
+    return {"endpoints": [encode_summary(e, endpoints.is_ready(e)) for e in seen]}
 
 
 @router.post("/", include_in_schema=False)
@@ -55,13 +57,13 @@ async def create_endpoint(
         ai_gateway=decode_ai_gateway(body.ai_gateway, body.name, {}) if body.ai_gateway else {},
         telemetry=decode_telemetry(body.telemetry_config) if body.telemetry_config else {},
     )
-    return detailed(context, await context.endpoints.create(request, caller))
+    return detailed(context, caller, await context.endpoints.create(request, caller))
 
 
 @router.get("/{name}")
-async def get_endpoint(context: Context, name: str) -> dict[str, Any]:
+async def get_endpoint(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Get an endpoint."""
-    return detailed(context, context.endpoints.get(name))
+    return detailed(context, caller, permitted(context, caller, name, Level.CAN_VIEW))
 
 
 @router.put("/{name}/config", openapi_extra=documented(EndpointCoreConfigInput))
@@ -72,25 +74,28 @@ async def update_config(
     body: Annotated[EndpointCoreConfigInput, Depends(body_of_type(EndpointCoreConfigInput))],
 ) -> dict[str, Any]:
     """Give an endpoint a new config."""
-    return detailed(context, await context.endpoints.update_config(name, decode_config(body), caller))
+    permitted(context, caller, name, Level.CAN_MANAGE)
+    return detailed(context, caller, await context.endpoints.update_config(name, decode_config(body), caller))
 
 
 @router.post("/{name}/config:stop")
-async def stop_endpoint(context: Context, name: str) -> dict[str, Any]:
+async def stop_endpoint(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Stop an endpoint."""
-    return detailed(context, await context.endpoints.stop(name))
+    permitted(context, caller, name, Level.CAN_MANAGE)
+    return detailed(context, caller, await context.endpoints.stop(name))
 
 
 @router.post("/{name}/config:start")
-async def start_endpoint(context: Context, name: str) -> dict[str, Any]:
+async def start_endpoint(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Start a stopped endpoint."""
-    return detailed(context, await context.endpoints.start(name))
+    permitted(context, caller, name, Level.CAN_MANAGE)
+    return detailed(context, caller, await context.endpoints.start(name))
 
 
 @router.get("/{name}/openapi")
-async def endpoint_openapi(context: Context, name: str, request: Request) -> dict[str, Any]:
+async def endpoint_openapi(context: Context, caller: Caller, name: str, request: Request) -> dict[str, Any]:
     """The OpenAPI document of an endpoint that is ready."""
-    endpoint = context.endpoints.get(name)
+    endpoint = permitted(context, caller, name, Level.CAN_VIEW)
     if endpoint.active is None or not context.endpoints.is_ready(endpoint):
         raise InvalidParameterValue(f"Endpoint '{name}' is not ready, so it has no OpenAPI document yet.")
     signatures = {entity.name: read_signature(context.artifacts, entity.model) for entity in endpoint.active.entities}
@@ -99,8 +104,9 @@ async def endpoint_openapi(context: Context, name: str, request: Request) -> dic
 
 
 @router.delete("/{name}")
-async def delete_endpoint(context: Context, name: str) -> dict[str, Any]:
+async def delete_endpoint(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Delete an endpoint."""
+    permitted(context, caller, name, Level.CAN_MANAGE)
     await context.endpoints.delete(name)
     return {}
 
@@ -108,36 +114,52 @@ async def delete_endpoint(context: Context, name: str) -> dict[str, Any]:
 @router.get("/{name}/served-models/{served_model}/build-logs")
 async def build_logs(
     context: Context,
+    caller: Caller,
     name: str,
     served_model: str,
     config_version: Annotated[int | None, Query()] = None,
 ) -> dict[str, Any]:
     """What a served entity printed until it was ready."""
-    return _log(context, name, served_model, config_version, "build")
+    return _log(context, permitted(context, caller, name, Level.CAN_VIEW), served_model, config_version, "build")
 
 
 @router.get("/{name}/served-models/{served_model}/logs")
 async def service_logs(
     context: Context,
+    caller: Caller,
     name: str,
     served_model: str,
     config_version: Annotated[int | None, Query()] = None,
 ) -> dict[str, Any]:
     """What a served entity printed since it was ready."""
-    return _log(context, name, served_model, config_version, "service")
+    return _log(context, permitted(context, caller, name, Level.CAN_VIEW), served_model, config_version, "service")
 
 
-def _log(context: Context, name: str, served_model: str, config_version: int | None, kind: str) -> dict[str, Any]:
-    endpoint = context.endpoints.get(name)
+def _log(
+    context: Context, endpoint: Endpoint, served_model: str, config_version: int | None, kind: str
+) -> dict[str, Any]:
     text = read_entity_log(context.logs, endpoint, served_model, config_version, kind, context.limits)
     return {"logs": text}
 
 
-def detailed(context: Context, endpoint: Endpoint) -> dict[str, Any]:
-    """`ServingEndpointDetailed` of an endpoint as it is seen now."""
+def permitted(context: Context, caller: str, name: str, wanted: Level) -> Endpoint:
+    """The endpoint of that name, if the caller has the level that is wanted on it.
+
+    Raises:
+        ResourceDoesNotExist: there is no such endpoint.
+        PermissionDenied: the caller has no such level.
+    """
+    endpoint = context.endpoints.get(name)
+    context.permissions.require(caller, endpoint, wanted)
+    return endpoint
+
+
+def detailed(context: Context, caller: str, endpoint: Endpoint) -> dict[str, Any]:
+    """`ServingEndpointDetailed` of an endpoint as it is seen now, by this caller."""
     endpoints = context.endpoints
     return encode_detailed(
         endpoint,
         endpoints.is_ready(endpoint),
         lambda config, entity: endpoints.status(endpoint, config, entity),
+        context.permissions.level(caller, endpoint) or Level.CAN_VIEW,
     )

@@ -22,7 +22,7 @@ async def current_user(context: Context, caller: Caller, response: Response) -> 
         "displayName": caller,
         "active": True,
         "emails": [{"value": caller, "type": "work", "primary": True}],
-        "groups": [],
+        "groups": [{"display": group} for group in context.permissions.groups(caller)],
     }
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from penstock.cli import endpoints, models, quickstart, stack, tokens
+from penstock.cli import endpoints, models, principals, quickstart, stack, tokens
 
 app = typer.Typer(
     name="penstock",
@@ -22,6 +22,7 @@ app.command("version")(stack.show_version)
 app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(principals.app, name="principals")
 
 
 def main() -> None:

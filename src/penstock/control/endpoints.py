@@ -13,6 +13,7 @@ from dataclasses import replace
 from penstock.client.registry import Registry
 from penstock.control.cluster import Cluster
 from penstock.control.publisher import Publisher
+from penstock.domain.access import Grant, GranteeKind, Level
 from penstock.domain.endpoint import (
     Endpoint,
     EndpointConfig,
@@ -90,6 +91,7 @@ class Endpoints:
             id=uuid.uuid4().hex,
             name=request.name,
             creator=creator,
+            grants=(Grant(GranteeKind.USER, creator, Level.CAN_MANAGE),),
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
             description=request.description,

@@ -59,5 +59,6 @@ def issue_token(database: Database, principal: str, comment: str) -> tuple[Token
         raise InvalidParameterValue(f"user: got {principal[:40]!r}; wanted ASCII characters only.")
     secret = TOKEN_PREFIX + secrets.token_hex(24)
     token = Token(uuid.uuid4().hex, principal, digest_of(secret), comment, time.time_ns() // 1_000_000)
+    database.save_principal(database.principal(principal))
     database.insert_token(token)
     return token, secret

@@ -1,8 +1,16 @@
-"""Principals and tokens. A token is kept as its SHA-256 digest only."""
+"""Who may do what: principals and their groups, grants on endpoints, tokens.
+
+A token is kept as its SHA-256 digest only. Members of the group `admins` may manage everything. On an endpoint, a
+level covers those below it: CAN_VIEW < CAN_QUERY < CAN_MANAGE.
+"""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+
+ADMINS = "admins"
 
 TOKEN_PREFIX = "pst_"  # noqa: S105 - a prefix that lets scanners recognise our tokens, no secret
 
@@ -24,6 +32,75 @@ class Token:
     digest: str
     comment: str = ""
     created_at_ms: int = 0
+
+
+class Level(StrEnum):
+    """What a grant on an endpoint allows. The words are the contract's."""
+
+    CAN_VIEW = "CAN_VIEW"
+    CAN_QUERY = "CAN_QUERY"
+    CAN_MANAGE = "CAN_MANAGE"
+
+    def covers(self, wanted: "Level") -> bool:
+        """Whether this level includes another."""
+        order = list(Level)
+        return order.index(self) >= order.index(wanted)
+
+
+class GranteeKind(StrEnum):
+    """What a grant is given to. The words are the contract's field names."""
+
+    USER = "user_name"
+    GROUP = "group_name"
+    SERVICE_PRINCIPAL = "service_principal_name"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody, or some program, that has tokens; a user and a service principal differ in nothing here."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it may manage everything."""
+        return ADMINS in self.groups
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A level on an endpoint, given to somebody."""
+
+    kind: GranteeKind
+    name: str
+    level: Level
+
+    @property
+    def identity(self) -> str:
+        """Kind and name in one word."""
+        return f"{self.kind}:{self.name}"
+
+
+@lru_cache(maxsize=4096)
+def identities(principal: Principal) -> frozenset[str]:
+    """All identities whose grants a principal has."""
+    own = {f"{GranteeKind.USER}:{principal.name}", f"{GranteeKind.SERVICE_PRINCIPAL}:{principal.name}"}
+    return frozenset(own | {f"{GranteeKind.GROUP}:{group}" for group in principal.groups})
+
+
+def level_of(principal: Principal, grants: Iterable[Grant]) -> Level | None:
+    """The highest level that a principal has; None if it has none."""
+    if principal.is_admin:
+        return Level.CAN_MANAGE
+    own = identities(principal)
+    levels = [grant.level for grant in grants if grant.identity in own]
+    return max(levels, key=list(Level).index, default=None)
+
+
+def merged(grants: Iterable[Grant], changes: Iterable[Grant]) -> tuple[Grant, ...]:
+    """Grants with changes laid over them: one level for each grantee, the last one given."""
+    return tuple({grant.identity: grant for grant in (*grants, *changes)}.values())
 
 
 def digest_of(token: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from penstock.domain.access import Grant
 from penstock.domain.errors import CallerError, InvalidParameterValue, ResourceConflict
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.served_entity import ServedEntity
@@ -73,6 +74,8 @@ class Endpoint:
     tags: dict[str, str | None] = field(default_factory=dict)
     budget_policy_id: str | None = None
     email_notifications: dict[str, list[str]] = field(default_factory=dict)
+    grants: tuple[Grant, ...] = ()
+    """Who may do what with it, beside admins."""
     rate_limits: list[JsonObject] = field(default_factory=list)
     """Limits of the older route, as they came; nothing acts on them yet."""
     ai_gateway: JsonObject = field(default_factory=dict)

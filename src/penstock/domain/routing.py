@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from penstock.domain.access import Scope, Token
+from penstock.domain.access import Level, Principal, Scope, Token, identities
 from penstock.domain.endpoint import ConfigUpdate, Endpoint
 from penstock.domain.limits import Limits
 from penstock.domain.replica import replica_specs
@@ -31,6 +31,8 @@ class RoutedEndpoint:
     config_version: int = 0
     entities: tuple[RoutedEntity, ...] = ()
     reason: str = ""
+    queriers: tuple[str, ...] = ()
+    """Identities that may query it, beside admins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,12 @@ class Access:
 
     principal: str
     scope: Scope = Scope.ALL
+    groups: tuple[str, ...] = ()
+
+    def may_query(self, endpoint: RoutedEndpoint) -> bool:
+        """Whether it may send requests to an endpoint."""
+        principal = Principal(self.principal, self.groups)
+        return principal.is_admin or not identities(principal).isdisjoint(endpoint.queriers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,11 @@ class RoutingTable:
 
 
 def build_table(
-    endpoints: Iterable[Endpoint], tokens: Iterable[Token], system: Mapping[str, Access], limits: Limits
+    endpoints: Iterable[Endpoint],
+    tokens: Iterable[Token],
+    system: Mapping[str, Access],
+    limits: Limits,
+    principals: Iterable[Principal] = (),
 ) -> RoutingTable:
     """The table, still without a version, for these endpoints and tokens.
 
@@ -66,8 +78,10 @@ def build_table(
         tokens: of the principals.
         system: access of our own processes, by token digest.
         limits: with an entity's sizing they give its number of replicas.
+        principals: those that are in a group.
     """
-    access = {token.digest: Access(token.principal) for token in tokens}
+    groups = {principal.name: principal.groups for principal in principals}
+    access = {token.digest: Access(token.principal, groups=groups.get(token.principal, ())) for token in tokens}
     return RoutingTable(
         endpoints={endpoint.name: _routed(endpoint, limits) for endpoint in endpoints},
         access={**access, **system},
@@ -83,8 +97,9 @@ def succeed(previous: RoutingTable, content: RoutingTable) -> RoutingTable:
 
 def _routed(endpoint: Endpoint, limits: Limits) -> RoutedEndpoint:
     config = endpoint.routed
+    queriers = tuple(grant.identity for grant in endpoint.grants if grant.level.covers(Level.CAN_QUERY))
     if config is None:
-        return RoutedEndpoint(endpoint.id, endpoint.name, reason=_reason(endpoint))
+        return RoutedEndpoint(endpoint.id, endpoint.name, reason=_reason(endpoint), queriers=queriers)
     share = {route.entity_name: route.percentage for route in config.routes}
     return RoutedEndpoint(
         endpoint.id,
@@ -104,6 +119,7 @@ def _routed(endpoint: Endpoint, limits: Limits) -> RoutedEndpoint:
             )
             for entity in config.entities
         ),
+        queriers=queriers,
     )
 
 

@@ -68,7 +68,7 @@ class Gateway:
             return Discard(exchange, PermissionDenied(f"This token does not open {path}."))
         segments = path.split("/")
         if segments[1] == _QUERY_ROOT:
-            return self._query(exchange, [unquote(segment) for segment in segments[2:]], path)
+            return self._query(exchange, access, [unquote(segment) for segment in segments[2:]], path)
         if path.startswith(_MLFLOW_PREFIXES):
             return self._mlflow.pass_on(exchange, target)
         if path == _MLFLOW_UI:
@@ -97,7 +97,7 @@ class Gateway:
         challenge = {"www-authenticate": 'Basic realm="penstock"'} if path.startswith(_MLFLOW_UI) else None
         return Discard(exchange, Unauthenticated(message), challenge)
 
-    def _query(self, exchange: Exchange, segments: list[str], path: str) -> Sink:
+    def _query(self, exchange: Exchange, access: Access, segments: list[str], path: str) -> Sink:
         match segments:
             case [name, "invocations"]:
                 entity = None
@@ -108,7 +108,7 @@ class Gateway:
         if exchange.method != b"POST":
             method = exchange.method.decode("latin-1")
             return Discard(exchange, MethodNotAllowed(f"{path} takes POST, not {method}."), {"allow": "POST"})
-        return self._invocations.begin(exchange, name, entity)
+        return self._invocations.begin(exchange, access, name, entity)
 
 
 def token_of(authorization: bytes | None) -> str | None:

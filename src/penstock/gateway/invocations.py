@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from functools import lru_cache
 
-from penstock.domain.errors import PenstockError, UnsupportedMediaType
+from penstock.domain.errors import PenstockError, PermissionDenied, UnsupportedMediaType
+from penstock.domain.routing import Access
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call
 from penstock.gateway.exchange import BodyBudget, Exchange, Sink
@@ -30,16 +31,16 @@ class Invocations:
         self._draw = draw
         self._bodies = BodyBudget(MAX_HELD_BYTES)
 
-    def begin(self, exchange: Exchange, endpoint_name: str, entity_name: str | None) -> Sink:
+    def begin(self, exchange: Exchange, access: Access, endpoint_name: str, entity_name: str | None) -> Sink:
         """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it."""
         try:
-            self._choose(endpoint_name, entity_name)
+            self._choose(access, endpoint_name, entity_name)
         except PenstockError as exc:
             return Discard(exchange, exc)
 
         def submit(body: bytes) -> None:
             try:
-                backend = self._choose(endpoint_name, entity_name)
+                backend = self._choose(access, endpoint_name, entity_name)
             except PenstockError as exc:
                 exchange.refuse(exc)
                 return
@@ -52,8 +53,10 @@ class Invocations:
 
         return WholeBody(exchange, MAX_BODY_BYTES, submit, self._bodies)
 
-    def _choose(self, endpoint_name: str, entity_name: str | None) -> Backend:
+    def _choose(self, access: Access, endpoint_name: str, entity_name: str | None) -> Backend:
         target = self._table.target(endpoint_name)
+        if not access.may_query(target.endpoint):
+            raise PermissionDenied(f"'{access.principal}' needs CAN_QUERY on endpoint '{endpoint_name}'.")
         return target.choose(self._draw()) if entity_name is None else target.named(entity_name)
 
 

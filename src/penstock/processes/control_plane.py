@@ -20,11 +20,12 @@ from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
+from penstock.control.permissions import Permissions
 from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.tokens import Tokens, issue_token
-from penstock.domain.access import Scope
+from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.settings import Home
@@ -67,7 +68,9 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
     replica_access = {launch.replica_token_digest: Access("replica", Scope.READ_MODELS)}
 
     def build() -> RoutingTable:
-        return build_table(database.endpoints(), database.tokens(), replica_access, launch.limits)
+        return build_table(
+            database.endpoints(), database.tokens(), replica_access, launch.limits, database.principals()
+        )
 
     def wake_all() -> None:
         queue.add([*(endpoint.name for endpoint in database.endpoints()), *cluster.endpoint_names()])
@@ -98,6 +101,7 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, queue.add),
+            permissions=Permissions(database, publisher),
             tokens=Tokens(database, publisher),
             registry=registry,
             supervisor=supervisor,
@@ -115,6 +119,7 @@ def _ensure_first_token(home: Home, database: Database) -> None:
     """On the first start, and after the token file was deleted: a token for the first principal, 0600."""
     if database.tokens() and home.token_file.exists():
         return
+    database.save_principal(Principal(FIRST_PRINCIPAL, (ADMINS,)))
     _, secret = issue_token(database, FIRST_PRINCIPAL, "written by penstock up")
     temporary = home.token_file.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

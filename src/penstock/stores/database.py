@@ -4,9 +4,11 @@ SQLite in WAL mode by default; calls are short and block. Endpoints are stored a
 columns that are searched.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -14,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
-from penstock.domain.access import Token
+from penstock.domain.access import Principal, Token
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import ResourceAlreadyExists, TemporarilyUnavailable
 
@@ -37,6 +39,13 @@ tokens = sa.Table(
     sa.Column("digest", sa.String, nullable=False, unique=True),
     sa.Column("comment", sa.String, nullable=False),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+)
+
+principals = sa.Table(
+    "principals",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("groups", sa.Text, nullable=False),
 )
 
 
@@ -83,6 +92,13 @@ class Database:
     def endpoint(self, name: str) -> Endpoint | None:
         """The endpoint of that name."""
         query = sa.select(endpoints.c.document).where(endpoints.c.name == name)
+        with self._transaction() as connection:
+            document = connection.scalar(query)
+        return None if document is None else msgspec.json.decode(document, type=Endpoint)
+
+    def endpoint_of_id(self, endpoint_id: str) -> Endpoint | None:
+        """The endpoint of that id."""
+        query = sa.select(endpoints.c.document).where(endpoints.c.id == endpoint_id)
         with self._transaction() as connection:
             document = connection.scalar(query)
         return None if document is None else msgspec.json.decode(document, type=Endpoint)
@@ -138,6 +154,25 @@ class Database:
         with self._transaction() as connection:
             connection.execute(row)
 
+    def principals(self) -> list[Principal]:
+        """All principals, by name."""
+        query = sa.select(principals).order_by(principals.c.name)
+        with self._transaction() as connection:
+            return [_principal(row) for row in connection.execute(query)]
+
+    def principal(self, name: str) -> Principal:
+        """The principal of that name; one that was never stored has no groups."""
+        query = sa.select(principals).where(principals.c.name == name)
+        with self._transaction() as connection:
+            row = connection.execute(query).first()
+        return Principal(name) if row is None else _principal(row)
+
+    def save_principal(self, principal: Principal) -> None:
+        """Store a principal's groups in place of those it had."""
+        with self._transaction() as connection:
+            connection.execute(sa.delete(principals).where(principals.c.name == principal.name))
+            connection.execute(sa.insert(principals).values(name=principal.name, groups=json.dumps(principal.groups)))
+
     def delete_token(self, token_id: str) -> bool:
         """Forget a token; False if there was none of that id."""
         with self._transaction() as connection:
@@ -150,6 +185,10 @@ class Database:
                 yield connection
         except sa.exc.OperationalError as exc:
             raise TemporarilyUnavailable(f"The state database cannot be used now: {exc.orig}.") from exc
+
+
+def _principal(row: sa.Row[Any]) -> Principal:
+    return Principal(row.name, tuple(json.loads(row.groups)))
 
 
 def _configure_sqlite(connection: object, _record: object) -> None:

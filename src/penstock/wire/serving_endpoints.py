@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
+from penstock.domain.access import Level
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.names import check_environment_variable, check_served_entity_name
@@ -199,8 +200,10 @@ StatusOf = Callable[[EndpointConfig, ServedEntity], EntityStatus]
 """Looks up what is seen of one entity of one config."""
 
 
-def encode_detailed(endpoint: Endpoint, is_ready: bool, status_of: StatusOf) -> dict[str, Any]:
-    """`ServingEndpointDetailed`."""
+def encode_detailed(
+    endpoint: Endpoint, is_ready: bool, status_of: StatusOf, level: Level = Level.CAN_MANAGE
+) -> dict[str, Any]:
+    """`ServingEndpointDetailed`, for a caller of that level."""
     document = _encode_head(endpoint, is_ready)
     if endpoint.active is not None:
         document["config"] = _encode_config(endpoint.active, status_of)
@@ -210,7 +213,7 @@ def encode_detailed(endpoint: Endpoint, is_ready: bool, status_of: StatusOf) -> 
             "start_time": endpoint.pending.started_at_ms,
         }
     document["route_optimized"] = endpoint.route_optimized
-    document["permission_level"] = "CAN_MANAGE"
+    document["permission_level"] = level.value
     if endpoint.email_notifications:
         document["email_notifications"] = endpoint.email_notifications
     return document

@@ -92,13 +92,20 @@ def routed(name: str, percentage: int) -> RoutedEntity:
     return RoutedEntity(name, "1" * 32, f"key-{name}", (f"key-{name}-0",), percentage, 297.0, 10)
 
 
+QUERIERS = ("user_name:ann", "group_name:team")
 TABLE = RoutingTable(
     1,
     {
-        "x": RoutedEndpoint("e" * 32, "x", 1, (routed("a", 90), routed("b", 10))),
-        "off": RoutedEndpoint("f" * 32, "off", reason="Endpoint 'off' is stopped."),
+        "x": RoutedEndpoint("e" * 32, "x", 1, (routed("a", 90), routed("b", 10)), queriers=QUERIERS),
+        "off": RoutedEndpoint("f" * 32, "off", reason="Endpoint 'off' is stopped.", queriers=QUERIERS),
     },
-    {digest_of("pst_ann"): Access("ann"), digest_of("pst_replica"): Access("replica", Scope.READ_MODELS)},
+    {
+        digest_of("pst_ann"): Access("ann"),
+        digest_of("pst_replica"): Access("replica", Scope.READ_MODELS),
+        digest_of("pst_bob"): Access("bob"),
+        digest_of("pst_team"): Access("carol", groups=("team",)),
+        digest_of("pst_admin"): Access("dora", groups=("admins",)),
+    },
 )
 
 
@@ -154,6 +161,15 @@ def test_nothing_is_open_without_a_token_that_we_know(target: str, token: str | 
 def test_garbage_for_a_token_is_refused_like_an_unknown_one() -> None:
     answer = ask("GET", "/api/2.0/serving-endpoints", "Authorization: Basic \xe9", token=None)
     assert refusal(answer) == (401, "UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize(("token", "may"), [("ann", True), ("team", True), ("admin", True), ("bob", False)])
+def test_queries_are_for_those_who_may(token: str, may: bool) -> None:
+    answer = ask("POST", "/serving-endpoints/x/invocations", token=f"pst_{token}", body=b"{}")
+    if may:
+        assert answer.status == 200
+    else:
+        assert refusal(answer) == (403, "PERMISSION_DENIED")
 
 
 @pytest.mark.parametrize(("target", "status"), [("/health", 200), ("/.well-known/databricks-config", 200)])

@@ -1,0 +1,119 @@
+"""The state database: what is stored comes back, and an older release's state is brought along."""
+
+import json
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+
+from penstock.domain.access import Grant, GranteeKind, Level, Principal, Token
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
+from penstock.domain.errors import ResourceAlreadyExists
+from penstock.domain.served_entity import ModelVersion, ServedEntity
+from penstock.domain.traffic import Route
+from penstock.stores import database as module
+from penstock.stores.database import Database, DatabaseUnusable
+
+CONFIG = EndpointConfig(
+    3,
+    (ServedEntity("1" * 32, "m-1", ModelVersion("m", "1", 7), environment={"A": "b"}, alias="champion"),),
+    (Route("m-1", 100),),
+    5,
+)
+ENDPOINT = Endpoint(
+    id="e" * 32,
+    name="x",
+    creator="ann",
+    created_at_ms=1,
+    updated_at_ms=2,
+    tags={"a": None, "b": "c"},
+    active=CONFIG,
+    pending=replace(CONFIG, version=4),
+    update=ConfigUpdate.UPDATE_FAILED,
+    failures={"m-1": "boom"},
+    grants=(Grant(GranteeKind.GROUP, "team", Level.CAN_QUERY),),
+    ai_gateway={"usage_tracking_config": {"enabled": True}},
+    last_version=4,
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "penstock.db"
+
+
+def opened(file: Path) -> Database:
+    return Database.open(f"sqlite:///{file}")
+
+
+def test_everything_comes_back_after_a_restart(file: Path) -> None:
+    first = opened(file)
+    first.insert_endpoint(ENDPOINT)
+    first.insert_token(Token("t1", "ann", "d" * 64, "for tests", 9))
+    first.save_principal(Principal("ann", ("team", "admins")))
+    first.close()
+    second = opened(file)
+    assert second.endpoints() == [ENDPOINT]
+    assert second.endpoint("x") == second.endpoint_of_id("e" * 32) == ENDPOINT
+    assert second.tokens() == [Token("t1", "ann", "d" * 64, "for tests", 9)]
+    assert second.principals() == [Principal("ann", ("team", "admins"))]
+    assert second.principal("nobody") == Principal("nobody")
+    assert second.endpoint("y") is None
+    second.close()
+
+
+def test_a_taken_name_is_refused_and_changes_nothing(file: Path) -> None:
+    database = opened(file)
+    database.insert_endpoint(ENDPOINT)
+    with pytest.raises(ResourceAlreadyExists, match="'x'"):
+        database.insert_endpoint(replace(ENDPOINT, id="f" * 32, description="other"))
+    assert database.endpoints() == [ENDPOINT]
+    database.close()
+
+
+def test_saving_what_was_deleted_brings_nothing_back(file: Path) -> None:
+    database = opened(file)
+    database.insert_endpoint(ENDPOINT)
+    database.delete_endpoint(ENDPOINT.id)
+    database.save_endpoint(ENDPOINT)
+    assert database.endpoints() == []
+    assert database.delete_token("none") is False
+    database.close()
+
+
+def test_state_of_the_first_schema_is_brought_along(file: Path) -> None:
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    old = {"id": "e" * 32, "name": "x", "creator": "ann", "created_at_ms": 1, "updated_at_ms": 2}
+    with sqlite3.connect(file) as raw:
+        raw.execute("INSERT INTO endpoints VALUES (?, ?, ?, ?)", ("e" * 32, "x", 1, json.dumps(old)))
+        for index, principal in enumerate(("admin", "ann", "ann")):
+            raw.execute("INSERT INTO tokens VALUES (?, ?, ?, '', 0)", (f"t{index}", principal, f"d{index}"))
+    raw.close()
+    database = opened(file)
+    (endpoint,) = database.endpoints()
+    assert endpoint.grants == (Grant(GranteeKind.USER, "ann", Level.CAN_MANAGE),)
+    assert database.principals() == [Principal("admin", ("admins",)), Principal("ann")]
+    assert len(database.tokens()) == 3
+    database.close()
+
+
+def test_state_of_a_newer_release_is_refused_and_left_alone(file: Path) -> None:
+    opened(file).close()
+    with sqlite3.connect(file) as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.close()
+    with pytest.raises(DatabaseUnusable, match="9999"):
+        opened(file)
+    with sqlite3.connect(file) as raw:
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+    raw.close()
