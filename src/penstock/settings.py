@@ -7,6 +7,9 @@ from pathlib import Path
 
 from penstock.domain.limits import Limits
 
+PARTIAL_SUFFIX = ".partial"
+"""Ends the names of folders in `artifacts/` whose fetch has not ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Home:

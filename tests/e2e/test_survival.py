@@ -179,7 +179,10 @@ def test_children_die_with_a_killed_supervisor(own_stack: Callable[..., Stack], 
     one.process.wait(10)
     _, alive = psutil.wait_procs(family, timeout=15)
     assert alive == []
+    half_fetched = home / "artifacts" / "0123.abc.partial"
+    half_fetched.mkdir()
     again = own_stack(home)
+    assert not half_fetched.exists()
     again.wait_ready("orphan")
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import secrets
+import shutil
 import signal
 import socket
 import time
@@ -30,7 +31,7 @@ from penstock.runtime.lock import Locked, lock
 from penstock.runtime.parent import adopt_orphans
 from penstock.runtime.supervisor_server import SupervisorServer
 from penstock.runtime.tree import ChildPlan, ProcessTree
-from penstock.settings import Home, Settings
+from penstock.settings import PARTIAL_SUFFIX, Home, Settings
 from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder, slot_socket
 
@@ -69,6 +70,8 @@ async def supervise(settings: Settings, on_ready: Callable[[Running], None]) -> 
     _make_folders(home)
     with _lock_of(home), _logging_to(home):
         kill_leftovers(home)
+        for partial in home.artifacts.glob(f"*{PARTIAL_SUFFIX}"):
+            shutil.rmtree(partial, ignore_errors=True)
         with _listen(settings) as listener:
             try:
                 await Supervisor(settings, listener).run(on_ready)
@@ -317,6 +320,7 @@ def _logging_to(home: Home) -> Iterator[None]:
 
 
 def _listen(settings: Settings) -> socket.socket:
+    listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -326,6 +330,8 @@ def _listen(settings: Settings) -> socket.socket:
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as exc:
+        if listener is not None:
+            listener.close()
         raise CannotStart(
             f"Cannot listen on {settings.host}:{settings.port}: {exc.strerror or exc}. "
             "Choose another port with --port (0 takes a free one), or another address with --host."

@@ -12,6 +12,7 @@ import mlflow
 import mlflow.artifacts
 
 from penstock.domain.served_entity import ModelVersion
+from penstock.settings import PARTIAL_SUFFIX
 
 
 def fetch_model(folder: Path, model: ModelVersion, tracking_uri: str) -> Path:
@@ -29,7 +30,7 @@ def fetch_model(folder: Path, model: ModelVersion, tracking_uri: str) -> Path:
     if target.is_dir():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{model.artifact_key}.", suffix=".partial", dir=folder))
+    partial = Path(tempfile.mkdtemp(prefix=f"{model.artifact_key}.", suffix=PARTIAL_SUFFIX, dir=folder))
     try:
         mlflow.set_tracking_uri(tracking_uri)  # of this whole process: `models:/` is resolved by nothing less
         fetched = mlflow.artifacts.download_artifacts(artifact_uri=model.uri, dst_path=str(partial))
@@ -41,9 +42,3 @@ def fetch_model(folder: Path, model: ModelVersion, tracking_uri: str) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
-
-
-def remove_partial_fetches(folder: Path) -> None:
-    """Delete what fetches left behind that were killed midway. Only while no replica runs."""
-    for partial in folder.glob("*.partial"):
-        shutil.rmtree(partial, ignore_errors=True)
