@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.endpoints import Endpoints
+from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
@@ -23,6 +24,7 @@ class Parts:
     endpoints: Endpoints
     permissions: Permissions
     tokens: Tokens
+    metrics: Metrics
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

@@ -4,9 +4,10 @@ Paths and methods follow the public REST documentation. A list or create also co
 `mlflow.deployments` client sends one.
 """
 
+import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from penstock.api.bodies import body_of_type, documented
 from penstock.api.context import Caller, Context
@@ -18,6 +19,7 @@ from penstock.domain.requests import EndpointRequest
 from penstock.stores.signatures import read_signature
 from penstock.wire.endpoint_settings import decode_ai_gateway, decode_tags, decode_telemetry
 from penstock.wire.messages import CLIENT_HOST_HEADER
+from penstock.wire.metrics import encode_metrics
 from penstock.wire.openapi import encode_openapi
 from penstock.wire.serving_endpoints import (
     CreateEndpoint,
@@ -101,6 +103,16 @@ async def endpoint_openapi(context: Context, caller: Caller, name: str, request:
     signatures = {entity.name: read_signature(context.artifacts, entity.model) for entity in endpoint.active.entities}
     address = f"{request.url.scheme}://{request.headers.get(CLIENT_HOST_HEADER, request.url.netloc)}"
     return encode_openapi(endpoint.name, endpoint.active.version, address, signatures)
+
+
+@router.get("/{name}/metrics")
+async def export_metrics(context: Context, caller: Caller, name: str, request: Request) -> Response:
+    """The metrics of an endpoint over the last minute, as Prometheus or OpenMetrics text."""
+    endpoint = permitted(context, caller, name, Level.CAN_VIEW)
+    metrics = context.metrics
+    accept = request.headers.get("accept", "")
+    body, content_type = encode_metrics(name, metrics.loads(endpoint), metrics.usages(endpoint), time.time(), accept)
+    return Response(body, headers={"content-type": content_type})
 
 
 @router.delete("/{name}")

@@ -20,6 +20,7 @@ class Cluster:
         self._supervisor = supervisor
         self._replicas: dict[str, tuple[Replica, ...]] = {}
         self._gateways: frozenset[int] = frozenset()
+        self._pids: dict[str, int] = {}
         self.is_known = False
         """Whether a snapshot has come yet: without one, nothing may be concluded from an empty view."""
 
@@ -34,6 +35,14 @@ class Cluster:
     def gateway_pids(self) -> frozenset[int]:
         """Process ids of the gateways that run."""
         return self._gateways
+
+    def replica_pids(self) -> frozenset[int]:
+        """Process ids of all replicas that run."""
+        return frozenset(self._pids.values())
+
+    def pid_of(self, slot: str) -> int | None:
+        """Process id of the replica in a slot."""
+        return self._pids.get(slot)
 
     async def follow(self, on_change: Callable[[frozenset[str]], None]) -> None:
         """Keep the view up to date until cancelled; `on_change` gets the names whose replicas changed."""
@@ -58,5 +67,6 @@ class Cluster:
         self._gateways = frozenset(
             process.pid for process in snapshot.processes if process.role == "gateway" and process.pid is not None
         )
+        self._pids = {p.name: p.pid for p in snapshot.processes if p.role == "replica" and p.pid is not None}
         self.is_known = True
         return frozenset(changed)

@@ -9,14 +9,17 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from penstock.domain.load import EntityLoad
 from penstock.domain.planning import Routing
 from penstock.domain.routing import RoutingTable, succeed
 from penstock.wire.messages import (
     MAX_LINE_BYTES,
     Acknowledge,
+    Report,
     Subscribe,
     Table,
     encode_line,
@@ -38,11 +41,13 @@ class Publisher:
         build: Callable[[], RoutingTable],
         gateway_pids: Callable[[], frozenset[int]],
         on_settled: Callable[[], None],
+        on_report: Callable[[int, list[EntityLoad], float], None] | None = None,
     ) -> None:
         self._file = file
         self._build = build
         self._gateway_pids = gateway_pids
         self._on_settled = on_settled
+        self._on_report = on_report
         self._table = load_table(file) or RoutingTable()
         self._writers: dict[int, asyncio.StreamWriter] = {}
         self._acknowledged: dict[int, int] = {}
@@ -99,6 +104,9 @@ class Publisher:
                             await self._acknowledge(pid, version)
                         else:
                             writer.write(encode_line(Table(self._table)))
+                    case Report(loads=loads):
+                        if pid is not None and self._on_report is not None:
+                            self._on_report(pid, loads, time.monotonic())
                     case Acknowledge(version=version):
                         if pid is not None:
                             await self._acknowledge(pid, version)

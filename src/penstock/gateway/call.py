@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from enum import Enum, auto
 
 from penstock.domain.errors import PenstockError
@@ -11,6 +12,8 @@ from penstock.wire.errors import body_of, headers_of, status_of
 from penstock.wire.frames import Head
 
 _JSON = "application/json"
+
+OnEnd = Callable[[int, float], None]
 
 
 class CallState(Enum):
@@ -27,6 +30,7 @@ class Call:
 
     __slots__ = (
         "_exchange",
+        "_on_end",
         "arrived_s",
         "body",
         "deadline",
@@ -38,8 +42,17 @@ class Call:
         "state",
     )
 
-    def __init__(self, exchange: Exchange, entity_name: str, meta: bytes, body: bytes) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        entity_name: str,
+        meta: bytes,
+        body: bytes,
+        on_end: OnEnd | None = None,
+    ) -> None:
+        """`on_end` is told the status of the answer and the seconds that it took."""
         self._exchange = exchange
+        self._on_end = on_end
         self.entity_name = entity_name
         self.meta = meta
         self.body = body
@@ -74,6 +87,8 @@ class Call:
 
     def _respond(self, status: int, body: bytes, content_type: str, extra: dict[str, str]) -> None:
         self.state = CallState.FINISHED
+        if self._on_end is not None:
+            self._on_end(status, time.monotonic() - self.arrived_s)
         if self.deadline is not None:
             self.deadline.cancel()
         self.body = b""

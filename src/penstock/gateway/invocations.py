@@ -1,13 +1,14 @@
 """Predictions, from a request's head to a call in its entity's queue. The body is not looked into."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from penstock.domain.errors import PenstockError, PermissionDenied, UnsupportedMediaType
 from penstock.domain.routing import Access
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call
 from penstock.gateway.exchange import BodyBudget, Exchange, Sink
+from penstock.gateway.load import LoadMeter
 from penstock.gateway.sinks import Discard, WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.frames import RequestMeta, encode_meta
@@ -26,8 +27,9 @@ Draw = Callable[[], float]
 class Invocations:
     """Begins predictions on the current table."""
 
-    def __init__(self, table: CurrentTable, draw: Draw) -> None:
+    def __init__(self, table: CurrentTable, draw: Draw, meter: LoadMeter | None = None) -> None:
         self._table = table
+        self._meter = meter
         self._draw = draw
         self._bodies = BodyBudget(MAX_HELD_BYTES)
 
@@ -49,7 +51,9 @@ class Invocations:
                 exchange.refuse(UnsupportedMediaType("The content type is none that the scorer reads; it is too long."))
                 return
             meta = _meta(content_type)
-            backend.submit(Call(exchange, backend.entity.name, meta, body))
+            name = backend.entity.name
+            on_end = None if self._meter is None else partial(self._meter.record, endpoint_name, name)
+            backend.submit(Call(exchange, name, meta, body, on_end))
 
         return WholeBody(exchange, MAX_BODY_BYTES, submit, self._bodies)
 

@@ -20,6 +20,8 @@ from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
+from penstock.control.load import Loads, Usages
+from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
 from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
@@ -75,7 +77,9 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
     def wake_all() -> None:
         queue.add([*(endpoint.name for endpoint in database.endpoints()), *cluster.endpoint_names()])
 
-    publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all)
+    loads = Loads()
+    usages = Usages(cluster.replica_pids)
+    publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=loads.take)
     reconciler = Reconciler(database, cluster, supervisor, publisher, launch.limits, home.logs)
     queue = KeyedQueue(reconciler.reconcile)
 
@@ -98,11 +102,13 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
             loops.create_task(cluster.follow(on_change), name="follow the supervisor"),
             loops.create_task(publisher.serve(socket.socket(fileno=launch.routing_fd)), name="serve gateways"),
             loops.create_task(queue.run(), name="reconcile"),
+            loops.create_task(usages.follow(), name="sample replicas"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, queue.add),
             permissions=Permissions(database, publisher),
             tokens=Tokens(database, publisher),
+            metrics=Metrics(cluster, loads, usages),
             registry=registry,
             supervisor=supervisor,
             logs=home.logs,

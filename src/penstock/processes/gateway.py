@@ -17,6 +17,7 @@ from penstock.gateway.app import Gateway
 from penstock.gateway.backend import Backend
 from penstock.gateway.http import HttpConnection
 from penstock.gateway.invocations import Invocations
+from penstock.gateway.load import LoadMeter
 from penstock.gateway.proxy import Upstream
 from penstock.gateway.subscription import follow_tables
 from penstock.gateway.table import CurrentTable
@@ -50,6 +51,7 @@ async def _serve(launch: GatewayLaunch) -> None:
         return Backend(entity, lambda slot: sockets.address(slot_socket(slot)), launch.hold_timeout_s, recycle)
 
     table = CurrentTable(make_backend)
+    meter = LoadMeter()
     saved = load_table(home.table_file)
     if saved is not None:
         table.swap(saved)
@@ -58,7 +60,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
     gateway = Gateway(
         table,
-        Invocations(table, random.random),
+        Invocations(table, random.random, meter),
         Upstream("control plane", control_plane, "http://localhost"),
         Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
     )
@@ -69,7 +71,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     )
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    follower = asyncio.create_task(follow_tables(sockets, table), name="follow tables")
+    follower = asyncio.create_task(follow_tables(sockets, table, meter), name="follow tables")
     gc.collect()
     gc.freeze()
     report_ready(launch)

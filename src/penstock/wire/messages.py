@@ -4,7 +4,7 @@ Supervisor socket (`run/supervisor.sock`): a client sends requests, each answere
 id; after `Watch` the supervisor also sends a whole `Snapshot` whenever something changes.
 
 Routing socket (`run/routing.sock`): a gateway says `Subscribe`; the control plane sends the whole routing table
-whenever its version changes, and the gateway says `Acknowledge` once it routes by it.
+whenever its version changes, and the gateway says `Acknowledge` once it routes by it, and `Report` every second.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from penstock.domain.load import EntityLoad
 from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.routing import RoutingTable
 
@@ -119,6 +120,12 @@ class Acknowledge(msgspec.Struct, tag=True, frozen=True):
     version: int
 
 
+class Report(msgspec.Struct, tag=True, frozen=True):
+    """The gateway tells what it was asked in the last minute; about once a second."""
+
+    loads: list[EntityLoad]
+
+
 class Table(msgspec.Struct, tag=True, frozen=True):
     """The whole routing table."""
 
@@ -135,7 +142,7 @@ class StatusReport(msgspec.Struct, frozen=True):
 
 SupervisorRequest = Launch | Stop | Recycle | Watch | List
 SupervisorAnswer = Done | Refused | Snapshot
-GatewayMessage = Subscribe | Acknowledge
+GatewayMessage = Subscribe | Acknowledge | Report
 
 
 def encode_line(message: msgspec.Struct) -> bytes:

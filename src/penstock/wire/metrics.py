@@ -1,0 +1,72 @@
+"""The metrics of an endpoint, for the last minute, under the names that Databricks' public documentation gives.
+
+Request counts are gauges although their names end in `_total`: they go up and down with the minute. Every sample has
+the time at which it was taken. A metric that does not apply is left out and not zero.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from penstock.domain.load import BOUNDS_MS, EntityLoad, EntityUsage
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_LABELS = ("endpoint_name", "served_model_name")
+
+
+def encode_metrics(
+    endpoint: str, loads: Iterable[EntityLoad], usages: Iterable[EntityUsage], now_s: float, accept: str
+) -> tuple[bytes, str]:
+    """Body and content type for a client that accepts these types."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(_families(endpoint, list(loads), list(usages), now_s)))
+    if "application/openmetrics-text" in accept:
+        return openmetrics.generate_latest(registry), OPENMETRICS  # type: ignore[no-untyped-call]
+    return generate_latest(registry), TEXT
+
+
+class _Families:
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return [family for family in self._families if family.samples]
+
+
+def _families(endpoint: str, loads: list[EntityLoad], usages: list[EntityUsage], now_s: float) -> list[Metric]:
+    def gauge(name: str, text: str, values: Iterable[tuple[str, float | None]]) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=_LABELS)
+        for entity, value in values:
+            if value is not None:
+                family.add_metric([endpoint, entity], value, timestamp=now_s)
+        return family
+
+    latency = HistogramMetricFamily("request_latency_ms", "Time to the answer, milliseconds.", labels=_LABELS)
+    for load in loads:
+        running = 0
+        buckets = []
+        for bound, count in zip((*map(str, BOUNDS_MS), "+Inf"), load.buckets, strict=True):
+            running += count
+            buckets.append((bound, running))
+        latency.add_metric([endpoint, load.entity], buckets=buckets, sum_value=load.sum_ms, timestamp=now_s)
+    return [
+        gauge("cpu_usage_percentage", "Mean CPU use of the replicas, of a core.", _of(usages, "cpu_percent")),
+        gauge("mem_usage_percentage", "Mean memory use of the replicas.", _of(usages, "memory_percent")),
+        gauge(
+            "provisioned_concurrent_requests_total",
+            "Provisioned concurrency.",
+            ((usage.entity, usage.concurrency) for usage in usages),
+        ),
+        gauge("request_count_total", "Requests.", ((load.entity, load.requests) for load in loads)),
+        gauge("request_4xx_count_total", "Refused requests.", ((load.entity, load.client_errors) for load in loads)),
+        gauge("request_5xx_count_total", "Failed requests.", ((load.entity, load.server_errors) for load in loads)),
+        latency,
+    ]
+
+
+def _of(usages: list[EntityUsage], name: str) -> Iterable[tuple[str, float | None]]:
+    return ((usage.entity, getattr(usage, name)) for usage in usages)
