@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from penstock.domain.load import EntityLoad, total
+from penstock.domain.load import WINDOW_S, EntityLoad, total
 
-WINDOW_S = 60.0
 _SAMPLE_EVERY_S = 5.0
 _MIN_SAMPLES = 2
 

@@ -4,6 +4,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+WINDOW_S = 60.0
+"""The window that metrics describe: the last minute."""
 BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000)
 """Upper bounds of the latency buckets, milliseconds; one more bucket holds what is beyond."""
 

@@ -2,9 +2,7 @@
 
 from collections import deque
 
-from penstock.domain.load import EntityLoad
-
-WINDOW_S = 60.0
+from penstock.domain.load import WINDOW_S, EntityLoad
 
 
 class LoadMeter:
