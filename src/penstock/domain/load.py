@@ -1,6 +1,5 @@
 """What a served entity was asked: counts that only grow, and their difference over a window of time."""
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -21,19 +20,6 @@ class EntityLoad:
     server_errors: int = 0
     buckets: tuple[int, ...] = (0,) * (len(BOUNDS_MS) + 1)
     sum_ms: float = 0.0
-
-    def counting(self, status: int, elapsed_ms: float) -> "EntityLoad":
-        """With one more request that was answered so."""
-        index = bisect_left(BOUNDS_MS, elapsed_ms)
-        buckets = (*self.buckets[:index], self.buckets[index] + 1, *self.buckets[index + 1 :])
-        return replace(
-            self,
-            requests=self.requests + 1,
-            client_errors=self.client_errors + (400 <= status < 500),  # noqa: PLR2004
-            server_errors=self.server_errors + (status >= 500),  # noqa: PLR2004
-            buckets=buckets,
-            sum_ms=self.sum_ms + elapsed_ms,
-        )
 
     def combined(self, other: "EntityLoad", sign: int = 1) -> "EntityLoad":
         """Plus another's counts, or minus them."""

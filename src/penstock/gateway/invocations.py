@@ -27,7 +27,7 @@ Draw = Callable[[], float]
 class Invocations:
     """Begins predictions on the current table."""
 
-    def __init__(self, table: CurrentTable, draw: Draw, meter: LoadMeter | None = None) -> None:
+    def __init__(self, table: CurrentTable, draw: Draw, meter: LoadMeter) -> None:
         self._table = table
         self._meter = meter
         self._draw = draw
@@ -52,7 +52,7 @@ class Invocations:
                 return
             meta = _meta(content_type)
             name = backend.entity.name
-            on_end = None if self._meter is None else partial(self._meter.record, endpoint_name, name)
+            on_end = partial(self._meter.record, endpoint_name, name)
             backend.submit(Call(exchange, name, meta, body, on_end))
 
         return WholeBody(exchange, MAX_BODY_BYTES, submit, self._bodies)

@@ -11,6 +11,7 @@ from penstock.gateway.app import Gateway, token_of
 from penstock.gateway.call import Call
 from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import MAX_BODY_BYTES, Invocations
+from penstock.gateway.load import LoadMeter
 from penstock.gateway.sinks import WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.frames import Head, split_request
@@ -121,7 +122,7 @@ def ask(
             table.swap(TABLE)
         gateway = Gateway(
             table,
-            Invocations(table, lambda: float(str(options.get("draw", 0.0)))),
+            Invocations(table, lambda: float(str(options.get("draw", 0.0))), LoadMeter()),
             FakeUpstream("control"),  # type: ignore[arg-type]
             FakeUpstream("mlflow"),  # type: ignore[arg-type]
         )
