@@ -4,30 +4,27 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, ConfigDict, StrictStr
+from pydantic import StrictStr
 
 from penstock.api.bodies import body_of_type, documented
 from penstock.api.context import Caller, Context
 from penstock.client.supervisor import SupervisorUnreachable
 from penstock.domain.access import Token
 from penstock.domain.errors import TemporarilyUnavailable
+from penstock.wire.body import In
 
 router = APIRouter(prefix="/api/2.0/penstock", tags=["penstock"])
 
 
-class CreateToken(BaseModel):
+class CreateToken(In):
     """Body of a token's creation."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
 
     user: StrictStr
     comment: StrictStr = ""
 
 
-class SetGroups(BaseModel):
+class SetGroups(In):
     """Body of a change of groups."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
 
     groups: list[StrictStr]
 

@@ -9,8 +9,6 @@ from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue, PermissionDenied, ResourceDoesNotExist
 from penstock.stores.database import Database
 
-_SETTLE_TIMEOUT_S = 10.0
-
 
 class Permissions:
     """Checks and changes of what principals may do."""
@@ -78,7 +76,7 @@ class Permissions:
         if self.level(caller, changed) is not Level.CAN_MANAGE:
             raise InvalidParameterValue(f"access_control_list: '{caller}' would lose its own CAN_MANAGE.")
         self._database.save_endpoint(changed)
-        await self._publish()
+        await self._publisher.publish_and_settle()
         return changed
 
     def principals(self) -> list[Principal]:
@@ -103,9 +101,5 @@ class Permissions:
         if name == caller and not principal.is_admin:
             raise InvalidParameterValue(f"groups: '{caller}' would leave the group '{ADMINS}' itself.")
         self._database.save_principal(principal)
-        await self._publish()
+        await self._publisher.publish_and_settle()
         return principal
-
-    async def _publish(self) -> None:
-        self._publisher.publish()
-        await self._publisher.settled(_SETTLE_TIMEOUT_S)

@@ -29,6 +29,8 @@ from penstock.wire.messages import (
 )
 from penstock.wire.routing_table import load_table, save_table
 
+_SETTLE_TIMEOUT_S = 10.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -80,6 +82,11 @@ class Publisher:
                 await self._changed.wait_for(lambda: self.is_settled)
                 return True
         return False
+
+    async def publish_and_settle(self) -> bool:
+        """Publish and wait until every gateway keeps to it; False if one has not confirmed it in time."""
+        self.publish()
+        return await self.settled(_SETTLE_TIMEOUT_S)
 
     async def gateways_changed(self) -> None:
         """The set of running gateways may have changed, and with it whether the table is settled."""

@@ -10,7 +10,6 @@ from penstock.domain.errors import InvalidParameterValue, ResourceDoesNotExist, 
 from penstock.stores.database import Database
 
 _MAX_PRINCIPAL_LENGTH = 256
-_SETTLE_TIMEOUT_S = 10.0
 
 
 class Tokens:
@@ -31,8 +30,7 @@ class Tokens:
             InvalidParameterValue: the principal's name is empty, too long or holds control characters.
         """
         token, secret = issue_token(self._database, principal, comment)
-        self._publisher.publish()
-        await self._publisher.settled(_SETTLE_TIMEOUT_S)
+        await self._publisher.publish_and_settle()
         return token, secret
 
     async def revoke(self, token_id: str) -> None:
@@ -44,8 +42,7 @@ class Tokens:
         """
         if not self._database.delete_token(token_id):
             raise ResourceDoesNotExist(f"There is no token with id '{token_id}'.")
-        self._publisher.publish()
-        if not await self._publisher.settled(_SETTLE_TIMEOUT_S):
+        if not await self._publisher.publish_and_settle():
             raise TemporarilyUnavailable("The token is revoked, but a gateway has not confirmed it yet.")
 
 

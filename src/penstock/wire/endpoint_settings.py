@@ -7,22 +7,13 @@ them anything acts on. Names, values and which fields exclude each other follow 
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from penstock.domain.errors import InvalidParameterValue
+from penstock.wire.body import In
 
 _MAX_TAGS = 50
 _TABLE_FIELDS = ("catalog_name", "schema_name", "table_name_prefix")
-
-
-class In(BaseModel):
-    """Unknown fields are ignored; a number is not taken for a string, nor a string for a number."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    def document(self) -> dict[str, Any]:
-        """The fields that were given, as JSON."""
-        return self.model_dump(mode="json", exclude_none=True)
 
 
 class TagInput(In):

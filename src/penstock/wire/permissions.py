@@ -7,7 +7,7 @@ from pydantic import Field, StrictStr
 from penstock.domain.access import ADMINS, Grant, GranteeKind, Level
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue
-from penstock.wire.endpoint_settings import In
+from penstock.wire.body import In
 
 DESCRIPTIONS = {
     Level.CAN_VIEW: "Can see the endpoint and its logs",

@@ -17,10 +17,10 @@ from penstock.domain.requests import ConfigRequest, EntityRequest
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.sizing import choose_sizing
 from penstock.domain.traffic import Route
+from penstock.wire.body import In
 from penstock.wire.endpoint_settings import (
     AiGatewayInput,
     EmailNotificationsInput,
-    In,
     LegacyRateLimitInput,
     TagInput,
     TelemetryInput,
