@@ -16,7 +16,7 @@ from penstock.domain.access import Level
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.requests import EndpointRequest
-from penstock.stores.signatures import read_signature
+from penstock.stores.model_files import read_signature, read_traits
 from penstock.wire.endpoint_settings import decode_ai_gateway, decode_tags, decode_telemetry
 from penstock.wire.messages import CLIENT_HOST_HEADER
 from penstock.wire.metrics import encode_metrics
@@ -38,7 +38,7 @@ async def list_endpoints(context: Context, caller: Caller) -> dict[str, Any]:
     """List the endpoints that the caller may see."""
     endpoints = context.endpoints
     seen = context.permissions.visible(caller, endpoints.all())
-    return {"endpoints": [encode_summary(e, endpoints.is_ready(e)) for e in seen]}
+    return {"endpoints": [encode_summary(e, endpoints.is_ready(e), _task(context, e)) for e in seen]}
 
 
 @router.post("/", include_in_schema=False)
@@ -174,4 +174,12 @@ def detailed(context: Context, caller: str, endpoint: Endpoint) -> dict[str, Any
         endpoints.is_ready(endpoint),
         lambda config, entity: endpoints.status(endpoint, config, entity),
         context.permissions.level(caller, endpoint) or Level.CAN_VIEW,
+        _task(context, endpoint),
     )
+
+
+def _task(context: Context, endpoint: Endpoint) -> str | None:
+    """What the first of its models that says so does; known once that model has been fetched."""
+    config = endpoint.active or endpoint.pending
+    tasks = (read_traits(context.artifacts, entity.model).task for entity in (config.entities if config else ()))
+    return next((task for task in tasks if task is not None), None)

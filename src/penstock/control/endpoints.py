@@ -122,6 +122,7 @@ class Endpoints:
         entities, routes = await self._resolve(config, creator, _now_ms())
         endpoint = begin_update(self.get(name), entities, routes, _now_ms())
         self._database.save_endpoint(endpoint)
+        self._publisher.publish()
         self._wake([name])
         return endpoint
 

@@ -5,6 +5,7 @@ level covers those below it: CAN_VIEW < CAN_QUERY < CAN_MANAGE.
 """
 
 import hashlib
+import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,8 @@ class Scope(StrEnum):
     ALL = "all"
     READ_MODELS = "read-models"
     """Only reading the registry and artifacts: what a replica needs to fetch its model."""
+    AGENT = "agent"
+    """What an agent needs at work: queries, reading endpoints and the registry, writing traces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,35 @@ def level_of(principal: Principal, grants: Iterable[Grant]) -> Level | None:
 def merged(grants: Iterable[Grant], changes: Iterable[Grant]) -> tuple[Grant, ...]:
     """Grants with changes laid over them: one level for each grantee, the last one given."""
     return tuple({grant.identity: grant for grant in (*grants, *changes)}.values())
+
+
+_REGISTRY = ("/api/2.0/mlflow/", "/api/3.0/mlflow/", "/api/2.0/mlflow-artifacts/")
+_TRACES = ("/v1/traces", "/api/3.0/mlflow/traces", "/api/2.0/mlflow/traces")
+_READ_BY_AGENTS = ("/serving-endpoints/", "/api/2.0/serving-endpoints", "/api/2.0/preview/scim/v2/Me")
+
+
+def opens(scope: Scope, method: str, path: str) -> bool:
+    """Whether a token of that scope covers a request; what its principal may do is asked apart from that."""
+    if scope is Scope.ALL:
+        return True
+    reads = method in {"GET", "HEAD"}
+    if reads and path.startswith(_REGISTRY):
+        return True
+    if scope is not Scope.AGENT:
+        return False
+    if reads:
+        return path.startswith(_READ_BY_AGENTS)
+    is_query = method == "POST" and path.startswith("/serving-endpoints/")
+    return is_query or (method in {"POST", "PATCH"} and path.startswith(_TRACES)) or _is_trace_file(method, path)
+
+
+def _is_trace_file(method: str, path: str) -> bool:
+    return method == "PUT" and path.startswith("/api/2.0/mlflow-artifacts/artifacts/") and "/traces/" in path
+
+
+def agent_token(secret: str, deployment: str) -> str:
+    """The token of the replicas of one deployment, made of a secret that only our own processes know (HMAC-SHA-256)."""
+    return TOKEN_PREFIX + hmac.new(secret.encode(), deployment.encode(), hashlib.sha256).hexdigest()
 
 
 def digest_of(token: str) -> str:

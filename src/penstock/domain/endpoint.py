@@ -99,6 +99,14 @@ class Endpoint:
             return None
         return self.pending if self.switching else self.active
 
+    @property
+    def wanted(self) -> tuple[EndpointConfig, ...]:
+        """The configs whose replicas should run."""
+        if self.stopped:
+            return ()
+        pending = self.pending if self.update is ConfigUpdate.IN_PROGRESS else None
+        return tuple(config for config in (self.active, pending) if config is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class EntityStatus:

@@ -90,15 +90,11 @@ def plan(
 
 
 def _wanted(endpoint: Endpoint | None, limits: Limits) -> dict[str, ReplicaSpec]:
-    if endpoint is None or endpoint.stopped:
+    if endpoint is None:
         return {}
-    configs = [endpoint.active]
-    if endpoint.update is ConfigUpdate.IN_PROGRESS:
-        configs.append(endpoint.pending)
     return {
         spec.slot: spec
-        for config in configs
-        if config is not None
+        for config in endpoint.wanted
         for entity in config.entities
         for spec in replica_specs(endpoint.id, endpoint.name, config.version, entity, limits)
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from penstock.domain.access import Level, Principal, Scope, Token, identities
+from penstock.domain.access import Level, Principal, Scope, Token, agent_token, digest_of, identities
 from penstock.domain.endpoint import ConfigUpdate, Endpoint
 from penstock.domain.limits import Limits
 from penstock.domain.replica import replica_specs
@@ -70,6 +70,7 @@ def build_table(
     system: Mapping[str, Access],
     limits: Limits,
     principals: Iterable[Principal] = (),
+    replica_secret: str = "",
 ) -> RoutingTable:
     """The table, still without a version, for these endpoints and tokens.
 
@@ -79,12 +80,22 @@ def build_table(
         system: access of our own processes, by token digest.
         limits: with an entity's sizing they give its number of replicas.
         principals: those that are in a group.
+        replica_secret: what the tokens of agents are made of.
     """
+    endpoints = list(endpoints)
     groups = {principal.name: principal.groups for principal in principals}
     access = {token.digest: Access(token.principal, groups=groups.get(token.principal, ())) for token in tokens}
+    agents = {
+        digest_of(agent_token(replica_secret, entity.deployment_key(endpoint.id))): Access(
+            endpoint.creator, Scope.AGENT, groups.get(endpoint.creator, ())
+        )
+        for endpoint in endpoints
+        for config in endpoint.wanted
+        for entity in config.entities
+    }
     return RoutingTable(
         endpoints={endpoint.name: _routed(endpoint, limits) for endpoint in endpoints},
-        access={**access, **system},
+        access={**access, **agents, **system},
     )
 
 

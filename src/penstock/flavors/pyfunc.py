@@ -7,58 +7,127 @@ model is the caller's affair (4xx) and never ours (5xx), and every error is JSON
 
 import json
 import traceback
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
-from penstock.wire.errors import error_body
+from penstock.domain.errors import BadRequest
+from penstock.domain.model_traits import ModelTraits
+from penstock.domain.prediction import JSON, Answer, AnswerStream, Note, Query
+from penstock.flavors.llm import LlmRequest, note_usage, read
+from penstock.wire import event_stream
+from penstock.wire.errors import defused, error_body
+from penstock.wire.openai import with_both_finish_reasons
 
 _MAX_STACK_TRACE = 16 << 10
 _CALLER_CODES = frozenset({"BAD_REQUEST", "INVALID_PARAMETER_VALUE"})
-_JSON = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a scored request is answered with."""
-
-    status: int
-    body: bytes
-    content_type: str = _JSON
+_END = object()
 
 
 class Predictor:
     """A loaded model."""
 
-    def __init__(self, model: PyFuncModel) -> None:
+    def __init__(self, model: PyFuncModel, traits: ModelTraits = ModelTraits()) -> None:  # noqa: B008 - immutable
         self._model = model
+        self._traits = traits
         self._input_schema = model.metadata.get_input_schema()
+        params = model.metadata.get_params_schema()
+        inputs = self._input_schema.input_names() if self._input_schema else ()
+        self._columns = frozenset((*inputs, *(param.name for param in (params.params if params else ()))))
 
-    def score(self, body: bytes, content_type: str) -> Answer:
-        """Answer one request body; never raises for what the body or the model does."""
-        mime_type, _, parameters = content_type.partition(";")
-        content_type = f"{mime_type.strip().lower()}{';' if parameters else ''}{parameters}"
+    def answer(self, query: Query) -> Answer | AnswerStream:
+        """Answer a query; never raises for what the body or the model does."""
+        mime_type, _, parameters = query.content_type.partition(";")
+        mime_type = mime_type.strip().lower()
+        content_type = f"{mime_type}{';' if parameters else ''}{parameters}"
+        if mime_type != JSON:
+            return self._score(query.body, content_type, Note())
+        try:
+            reading = read(query, self._traits, self._columns)
+        except BadRequest as exc:
+            return _refusal(exc.error_code, exc.message)
+        if reading.llm is None:
+            return self._score(query.body, content_type, reading.note)
+        if reading.llm.is_stream and self._traits.is_streamable:
+            return self._stream(reading.llm, reading.note)
+        answer = self._score(reading.llm.body, content_type, reading.note)
+        return answer if answer.status != 200 else _shaped(answer, reading.llm)  # noqa: PLR2004
+
+    def _score(self, body: bytes, content_type: str, note: Note) -> Answer:
+        """What MLflow's scorer makes of a body."""
         try:
             scored = scoring_server.invocations(body, content_type, self._model, self._input_schema)
-        except MlflowException as exc:
-            return _refusal(exc.error_code, exc.message, exc.json_kwargs.get("stack_trace"))
-        except Exception as exc:  # noqa: BLE001 - whatever the parser or the encoder trips over came with the request
-            return _refusal("BAD_REQUEST", _unhandled(exc), traceback.format_exc())
+        except Exception as exc:  # noqa: BLE001 - whatever the parser, the model or the encoder trips over came with it
+            return _refusal_of(exc, note)
         if scored.status == 200:  # noqa: PLR2004
-            return Answer(200, scored.response.encode())
-        return Answer(scored.status, error_body("BAD_REQUEST", scored.response))
+            return Answer(200, scored.response.encode(), note=note)
+        return Answer(scored.status, error_body("BAD_REQUEST", scored.response), note=note)
+
+    def _stream(self, request: LlmRequest, note: Note) -> Answer | AnswerStream:
+        """The model's own stream. Its first piece is waited for: what fails before it is an answer of status 400."""
+        try:
+            parsed = scoring_server._parse_json_data(request.body, self._model.metadata, self._input_schema)
+            pieces = iter(self._model.predict_stream(parsed.data, params=parsed.params))
+            first = next(pieces, _END)
+        except Exception as exc:  # noqa: BLE001 - as in _score
+            return _refusal_of(exc, note)
+        return AnswerStream(_events(first, pieces, request, note), note)
 
 
-def load(folder: Path) -> Predictor:
+def _events(first: Any, pieces: Iterator[Any], request: LlmRequest, note: Note) -> Generator[bytes, None, None]:
+    piece = first
+    try:
+        while piece is not _END:
+            note_usage(note, piece)
+            shaped = request.shape.chunk(_jsonable(piece))
+            yield event_stream.event(_dump(shaped), request.shape.event_name(shaped))
+            piece = next(pieces, _END)
+    except Exception as exc:  # noqa: BLE001 - the model's own; the client is told in the stream
+        traceback.print_exc()
+        yield event_stream.failure("BAD_REQUEST", defused(f"The model failed while it streamed: {_one_line(exc)}"))
+        return
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
+    yield event_stream.DONE
+
+
+def _shaped(answer: Answer, request: LlmRequest) -> Answer | AnswerStream:
+    document = json.loads(answer.body)
+    note_usage(answer.note, document)
+    if not request.is_stream:
+        shaped = with_both_finish_reasons(request.shape.whole(document))
+        return Answer(answer.status, _dump(shaped).encode(), note=answer.note)
+
+    def events() -> Generator[bytes, None, None]:
+        for piece in request.shape.as_stream(document):
+            yield event_stream.event(_dump(piece), request.shape.event_name(piece))
+        yield event_stream.DONE
+
+    return AnswerStream(events(), answer.note)
+
+
+def _jsonable(piece: Any) -> Any:
+    """A piece of a stream as plain JSON values, by MLflow's own encoder."""
+    return scoring_server._get_jsonable_obj(piece, pandas_orient="records")
+
+
+def _dump(document: Any) -> str:
+    return json.dumps(document, cls=scoring_server.NumpyEncoder)
+
+
+def load(folder: Path, traits: ModelTraits = ModelTraits()) -> Predictor:  # noqa: B008 - immutable
     """Load the model in a local folder.
 
     Raises:
         Exception: whatever the model's own code raises while it is loaded.
     """
-    return Predictor(mlflow.pyfunc.load_model(str(folder)))
+    return Predictor(mlflow.pyfunc.load_model(str(folder)), traits)
 
 
 def root_cause(error: BaseException) -> str:
@@ -70,14 +139,24 @@ def root_cause(error: BaseException) -> str:
             break
         seen.add(id(inner))
         error = inner
+    return _one_line(error)
+
+
+def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
 
 
-def _refusal(code: str, message: str, stack_trace: str | None) -> Answer:
+def _refusal_of(error: Exception, note: Note) -> Answer:
+    if isinstance(error, MlflowException):
+        return _refusal(error.error_code, error.message, error.json_kwargs.get("stack_trace"), note)
+    return _refusal("BAD_REQUEST", _unhandled(error), traceback.format_exc(), note)
+
+
+def _refusal(code: str, message: str, stack_trace: str | None = None, note: Note | None = None) -> Answer:
     # MLflow gives a model's own MlflowException the default code INTERNAL_ERROR; the contract wants a 4xx for it.
     code = code if code in _CALLER_CODES else "BAD_REQUEST"
     extra = {} if stack_trace is None else {"stack_trace": stack_trace[-_MAX_STACK_TRACE:]}
-    return Answer(400, error_body(code, message, **extra))
+    return Answer(400, error_body(code, message, **extra), note=note or Note())
 
 
 def _unhandled(exc: Exception) -> str:

@@ -3,22 +3,28 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable
+from functools import partial
 from urllib.parse import unquote
 
+from penstock.domain.access import opens
 from penstock.domain.errors import (
     BadRequest,
     MethodNotAllowed,
     PermissionDenied,
+    ResourceDoesNotExist,
     RouteNotFound,
     TemporarilyUnavailable,
     Unauthenticated,
 )
+from penstock.domain.prediction import Api
 from penstock.domain.routing import Access
 from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import Invocations
 from penstock.gateway.proxy import Upstream
 from penstock.gateway.sinks import Discard, WholeBody
-from penstock.gateway.table import CurrentTable, may_use
+from penstock.gateway.table import CurrentTable
+from penstock.wire.openai import encode_model, encode_models
 
 _MLFLOW_PREFIXES = (
     "/api/2.0/mlflow/",
@@ -29,6 +35,7 @@ _MLFLOW_PREFIXES = (
 )
 _MLFLOW_UI = "/mlflow"
 _QUERY_ROOT = "serving-endpoints"
+_OPENAI_ROUTES = frozenset(Api) - {Api.INVOCATIONS}
 _HEALTHY = b'{"status":"healthy"}'
 _WELL_KNOWN = json.dumps({"oidc_endpoint": ""}).encode()
 _MAX_IGNORED_BODY = 64 << 10
@@ -64,7 +71,7 @@ class Gateway:
         access = self._authenticate(exchange)
         if access is None:
             return self._unauthenticated(exchange, path)
-        if not may_use(access, exchange.method, path):
+        if not opens(access.scope, exchange.method.decode("latin-1"), path):
             return Discard(exchange, PermissionDenied(f"This token does not open {path}."))
         segments = path.split("/")
         if segments[1] == _QUERY_ROOT:
@@ -98,17 +105,32 @@ class Gateway:
         return Discard(exchange, Unauthenticated(message), challenge)
 
     def _query(self, exchange: Exchange, access: Access, segments: list[str], path: str) -> Sink:
+        wanted = b"POST"
+        begin: Callable[[], Sink]
         match segments:
             case [name, "invocations"]:
-                entity = None
+                begin = partial(self._invocations.begin, exchange, access, name, None)
             case [name, "served-models", entity, "invocations"]:
-                pass
+                begin = partial(self._invocations.begin, exchange, access, name, entity)
+            case ["models", *names] if len(names) <= 1:
+                wanted = b"GET"
+                begin = partial(self._models, exchange, access, *names)
+            case _ if (api := "/".join(segments)) in _OPENAI_ROUTES:
+                begin = partial(self._invocations.begin_openai, exchange, access, Api(api))
             case _:
                 return Discard(exchange, RouteNotFound(f"There is no route {path}."))
-        if exchange.method != b"POST":
-            method = exchange.method.decode("latin-1")
-            return Discard(exchange, MethodNotAllowed(f"{path} takes POST, not {method}."), {"allow": "POST"})
-        return self._invocations.begin(exchange, access, name, entity)
+        if exchange.method != wanted:
+            method, allowed = exchange.method.decode("latin-1"), wanted.decode()
+            return Discard(exchange, MethodNotAllowed(f"{path} takes {allowed}, not {method}."), {"allow": allowed})
+        return begin()
+
+    def _models(self, exchange: Exchange, access: Access, name: str | None = None) -> Sink:
+        """What OpenAI's clients call models: the endpoints that the caller may query, or one of them."""
+        names = self._table.open_to(access)
+        if name is not None and name not in names:
+            return Discard(exchange, ResourceDoesNotExist(f"Endpoint with name '{name}' does not exist."))
+        body = json.dumps(encode_models(names) if name is None else encode_model(name)).encode()
+        return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(200, body))
 
 
 def token_of(authorization: bytes | None) -> str | None:

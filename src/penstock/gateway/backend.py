@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from penstock.domain.errors import DeadlineExceeded, InternalError, ResourceExhausted, TemporarilyUnavailable
 from penstock.domain.routing import RoutedEntity
@@ -18,6 +19,10 @@ from penstock.gateway.upstream import ReplicaLink
 
 Recycle = Callable[[str, int, str], Awaitable[None]]
 """Asks the supervisor to replace a replica that hangs: slot, pid, reason."""
+
+_STREAM_GRACE_S = 2.0
+"""How long a stream past its time limit has to see that it was cancelled: it looks after every piece."""
+_STUCK_CHECK_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +62,7 @@ class Backend:
             call.refuse(ResourceExhausted(message))
             return
         call.deadline = asyncio.get_running_loop().call_later(self.entity.timeout_s, self._expire, call)
+        call.watch(partial(self._leave, call))
         self._waiting.append(call)
         self.on_room()
 
@@ -103,16 +109,22 @@ class Backend:
                 )
         self.on_room()
 
+    def _leave(self, call: Call) -> None:
+        """The client is gone: what has not started is dropped, a stream ends, a prediction at work is finished."""
+        for link in self._links:
+            link.cancel(call)
+        self.on_room()
+
     def _expire(self, call: Call) -> None:
         if call.state is CallState.FINISHED:
             return
         was_started = call.state is CallState.STARTED
         for link in self._links:
-            if link.cancel(call) and was_started and link.pid is not None:
-                # One predict at a time and it does not end: nothing but a new process helps.
-                reason = f"The replica was replaced: a request ran past the time limit of {self.entity.timeout_s:g} s."
-                _log.warning("%s (slot %s)", reason, link.slot)
-                self._spawn(self._recycle(link.slot, link.pid, reason))
+            link.cancel(call)
+            if was_started and link.has(call):
+                link.is_stuck = True
+                grace_s = _STREAM_GRACE_S if call.head is not None else 0
+                asyncio.get_running_loop().call_later(grace_s, self._replace_if_stuck, link, call)
         what = "was worked on" if was_started else "waited for a replica"
         call.refuse(
             DeadlineExceeded(
@@ -121,6 +133,21 @@ class Backend:
             )
         )
         self.on_room()
+
+    def _replace_if_stuck(self, link: ReplicaLink, call: Call) -> None:
+        """A call ran past its time limit and does not end: nothing but a new process helps.
+
+        What else the replica works on is not torn down with it: it takes no new calls, and is replaced after the last.
+        """
+        if link.has(call) and link.has_wanted():
+            asyncio.get_running_loop().call_later(_STUCK_CHECK_S, self._replace_if_stuck, link, call)
+        elif link.has(call) and link.pid is not None:
+            reason = f"The replica was replaced: a request ran past the time limit of {self.entity.timeout_s:g} s."
+            _log.warning("%s (slot %s)", reason, link.slot)
+            self._spawn(self._recycle(link.slot, link.pid, reason))
+        elif link.is_stuck:
+            link.is_stuck = False
+            self.on_room()
 
     def _watch_hold(self) -> None:
         """No replica has room. If none is even ready, refuse the calls that have been held too long."""

@@ -6,12 +6,17 @@ import uuid
 from collections.abc import Callable
 from enum import Enum, auto
 
+import msgspec
+
 from penstock.domain.errors import PenstockError
-from penstock.gateway.exchange import Exchange
+from penstock.gateway.exchange import Exchange, Headers
 from penstock.wire.errors import body_of, headers_of, status_of
-from penstock.wire.frames import Head
+from penstock.wire.event_stream import error_event
+from penstock.wire.frames import Head, RequestMeta, encode_meta
 
 _JSON = "application/json"
+MAX_UNSENT_BYTES = 4 << 20
+"""A client of a stream that leaves more than this unread is cut off: nothing may pile up here without end."""
 
 OnEnd = Callable[[int, float], None]
 
@@ -31,14 +36,15 @@ class Call:
     __slots__ = (
         "_exchange",
         "_on_end",
+        "_parts",
+        "_replica",
         "arrived_s",
         "body",
         "deadline",
         "entity_name",
+        "head",
         "meta",
-        "parts",
         "request_id",
-        "scored",
         "state",
     )
 
@@ -46,60 +52,96 @@ class Call:
         self,
         exchange: Exchange,
         entity_name: str,
-        meta: bytes,
+        meta: RequestMeta,
         body: bytes,
         on_end: OnEnd | None = None,
     ) -> None:
-        """`on_end` is told the status of the answer and the seconds that it took."""
+        """`meta` goes to the replica with the request's id; `on_end` is told the answer's status and its seconds."""
         self._exchange = exchange
         self._on_end = on_end
         self.entity_name = entity_name
-        self.meta = meta
         self.body = body
         self.request_id = str(uuid.uuid4())
+        self.meta = encode_meta(msgspec.structs.replace(meta, request_id=self.request_id))
+        self._replica: str | None = None
         self.arrived_s = time.monotonic()
         self.deadline: asyncio.TimerHandle | None = None
         """Refuses the call at its time limit; set by the backend that took it."""
         self.state = CallState.WAITING
-        self.scored: Head | None = None
-        self.parts: list[bytes] = []
+        self.head: Head | None = None
+        self._parts: list[bytes] = []
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anybody still waits for the answer."""
+        """Whether anybody still waits for the answer, or for the rest of it."""
         return self.state is not CallState.FINISHED and self._exchange.is_open
 
-    def answer(self, replica: str) -> None:
-        """Send what the replica gave."""
-        if self.state is CallState.FINISHED or self.scored is None:
+    def watch(self, on_gone: Callable[[], None]) -> None:
+        """Be told if the client goes away before it has the whole answer."""
+        self._exchange.on_gone = on_gone
+
+    def begin(self, head: Head, replica: str) -> None:
+        """The answer begins. The head of a stream leaves at once; any other answer waits until it is whole."""
+        if self.state is not CallState.STARTED:
             return
-        self._respond(
-            self.scored.status,
-            b"".join(self.parts),
-            self.scored.content_type,
-            {"x-penstock-replica": replica},
-        )
+        self.head = head
+        self._replica = replica
+        if head.is_stream and self._exchange.is_open:
+            headers = [*self._headers(head.content_type), ("cache-control", "no-cache")]
+            self._exchange.begin_stream(head.status, [(n.encode(), v.encode("latin-1")) for n, v in headers])
+
+    def take(self, data: bytes) -> None:
+        """A piece of the answer."""
+        if self.state is not CallState.STARTED or self.head is None:
+            return
+        if not self.head.is_stream:
+            self._parts.append(data)
+        elif self._exchange.is_open and self._exchange.push(data) > MAX_UNSENT_BYTES:
+            self._exchange.break_off()
+
+    def finish(self) -> None:
+        """The answer is whole."""
+        if self.state is CallState.FINISHED or self.head is None:
+            return
+        if not self.head.is_stream:
+            self._respond(self.head.status, b"".join(self._parts), self._headers(self.head.content_type))
+            return
+        self._end(self.head.status)
+        if self._exchange.is_open:
+            self._exchange.end_stream()
 
     def refuse(self, error: PenstockError) -> None:
-        """Send an error."""
-        if self.state is not CallState.FINISHED:
-            self._respond(status_of(error), body_of(error), _JSON, headers_of(error))
+        """Send an error; a stream that has begun ends with it."""
+        if self.state is CallState.FINISHED:
+            return
+        if self.head is None or not self.head.is_stream:
+            self._respond(status_of(error), body_of(error), (*self._headers(_JSON), *headers_of(error).items()))
+            return
+        self._end(status_of(error))
+        if self._exchange.is_open:
+            self._exchange.push(error_event(error))
+            self._exchange.end_stream()
 
-    def _respond(self, status: int, body: bytes, content_type: str, extra: dict[str, str]) -> None:
+    def _respond(self, status: int, body: bytes, headers: Headers) -> None:
+        self._end(status)
+        if self._exchange.is_open:
+            self._exchange.respond(status, body, headers)
+
+    def _end(self, status: int) -> None:
         self.state = CallState.FINISHED
         if self._on_end is not None:
             self._on_end(status, time.monotonic() - self.arrived_s)
         if self.deadline is not None:
             self.deadline.cancel()
+        self._exchange.on_gone = None
         self.body = b""
-        self.parts.clear()
-        if not self._exchange.is_open:
-            return
-        headers = {
-            "content-type": content_type,
-            "served-model-name": self.entity_name,
-            "x-databricks-request-id": self.request_id,
-            "databricks-request-id": self.request_id,
-            **extra,
-        }
-        self._exchange.respond(status, body, headers.items())
+        self._parts.clear()
+
+    def _headers(self, content_type: str) -> list[tuple[str, str]]:
+        headers = [
+            ("content-type", content_type),
+            ("served-model-name", self.entity_name),
+            ("x-databricks-request-id", self.request_id),
+            ("databricks-request-id", self.request_id),
+        ]
+        return headers if self._replica is None else [*headers, ("x-penstock-replica", self._replica)]

@@ -23,6 +23,10 @@ class Connection(Protocol):
 
     is_draining: bool
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What has been written and the client has not taken yet."""
+
     def write(self, data: bytes) -> None:
         """Send bytes, if the client is still there."""
 
@@ -93,6 +97,7 @@ class Exchange:
         "is_open",
         "keep_alive",
         "method",
+        "on_gone",
         "target",
         "version",
     )
@@ -110,6 +115,8 @@ class Exchange:
         self.keep_alive = True
         self.is_complete = False
         self.is_open = True
+        self.on_gone: Callable[[], None] | None = None
+        """Called once if the client goes away before it has the whole answer."""
         self._sink: Sink | None = None
         self._unfed: list[bytes] = []
         self._flaw: PenstockError | None = None
@@ -172,8 +179,13 @@ class Exchange:
     async def write(self, data: bytes) -> None:
         """Send a piece of the streamed body; waits while the client is slow."""
         if data:
-            self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+            self.push(data)
             await self._connection.drained()
+
+    def push(self, data: bytes) -> int:
+        """Send a piece of the streamed body without waiting; tells how many bytes the client has not taken yet."""
+        self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        return self._connection.unsent_bytes
 
     def end_stream(self) -> None:
         """The streamed body is whole."""
@@ -270,9 +282,12 @@ class Exchange:
     def abandon(self) -> None:
         """The client is gone."""
         self.is_open = False
+        was_finished = self._is_finished
         self._end()
         if self._sink is not None:
             self._sink.abandon()
+        if self.on_gone is not None and not was_finished:
+            self.on_gone()
 
 
 Begin = Callable[[Exchange], Sink]

@@ -136,6 +136,11 @@ class HttpConnection(asyncio.Protocol):
         if self._exchanges and not self._exchanges[-1].is_complete:
             self._exchanges[-1].complete()
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What has been written and the client has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def write(self, data: bytes) -> None:
         """Send bytes, if the client is still there."""
         if self._transport is not None:

@@ -1,9 +1,13 @@
-"""Predictions, from a request's head to a call in its entity's queue. The body is not looked into."""
+"""Predictions, from a request's head to a call in its entity's queue.
+
+The body is not looked into, with one exception: on the OpenAI-shaped routes the endpoint's name is in it.
+"""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 
 from penstock.domain.errors import PenstockError, PermissionDenied, UnsupportedMediaType
+from penstock.domain.prediction import JSON, Api
 from penstock.domain.routing import Access
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call
@@ -11,14 +15,15 @@ from penstock.gateway.exchange import BodyBudget, Exchange, Sink
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.sinks import Discard, WholeBody
 from penstock.gateway.table import CurrentTable
-from penstock.wire.frames import RequestMeta, encode_meta
+from penstock.wire.frames import RequestMeta
+from penstock.wire.openai import model_of
 
 MAX_BODY_BYTES = 16 << 20
 """The documented limit of one request."""
 MAX_HELD_BYTES = 1 << 30
 """Bodies that one gateway holds at a time, all together; beyond it requests are refused with 429."""
 MAX_CONTENT_TYPE_BYTES = 1024
-_DEFAULT_CONTENT_TYPE = b"application/json"
+_DEFAULT_CONTENT_TYPE = JSON.encode()
 
 Draw = Callable[[], float]
 """A random number from [0, 1)."""
@@ -41,29 +46,41 @@ class Invocations:
             return Discard(exchange, exc)
 
         def submit(body: bytes) -> None:
+            self._submit(exchange, access, endpoint_name, entity_name, body, Api.INVOCATIONS)
+
+        return self._whole_body(exchange, submit)
+
+    def begin_openai(self, exchange: Exchange, access: Access, api: Api) -> Sink:
+        """The sink for a body whose `model` names the endpoint."""
+
+        def submit(body: bytes) -> None:
+            self._submit(exchange, access, model_of(body), None, body, api)
+
+        return self._whole_body(exchange, submit)
+
+    def _whole_body(self, exchange: Exchange, submit: Callable[[bytes], None]) -> Sink:
+        def answering(body: bytes) -> None:
             try:
-                backend = self._choose(access, endpoint_name, entity_name)
+                submit(body)
             except PenstockError as exc:
                 exchange.refuse(exc)
-                return
-            content_type = exchange.content_type or _DEFAULT_CONTENT_TYPE
-            if len(content_type) > MAX_CONTENT_TYPE_BYTES:
-                exchange.refuse(UnsupportedMediaType("The content type is none that the scorer reads; it is too long."))
-                return
-            meta = _meta(content_type)
-            name = backend.entity.name
-            on_end = partial(self._meter.record, endpoint_name, name)
-            backend.submit(Call(exchange, name, meta, body, on_end))
 
-        return WholeBody(exchange, MAX_BODY_BYTES, submit, self._bodies)
+        return WholeBody(exchange, MAX_BODY_BYTES, answering, self._bodies)
+
+    def _submit(
+        self, exchange: Exchange, access: Access, endpoint_name: str, entity_name: str | None, body: bytes, api: Api
+    ) -> None:
+        backend = self._choose(access, endpoint_name, entity_name)
+        content_type = exchange.content_type or _DEFAULT_CONTENT_TYPE
+        if len(content_type) > MAX_CONTENT_TYPE_BYTES:
+            raise UnsupportedMediaType("The content type is none that the scorer reads; it is too long.")
+        meta = RequestMeta(content_type.decode("latin-1"), api, endpoint=endpoint_name)
+        name = backend.entity.name
+        on_end = partial(self._meter.record, endpoint_name, name)
+        backend.submit(Call(exchange, name, meta, body, on_end))
 
     def _choose(self, access: Access, endpoint_name: str, entity_name: str | None) -> Backend:
         target = self._table.target(endpoint_name)
         if not access.may_query(target.endpoint):
             raise PermissionDenied(f"'{access.principal}' needs CAN_QUERY on endpoint '{endpoint_name}'.")
         return target.choose(self._draw()) if entity_name is None else target.named(entity_name)
-
-
-@lru_cache(maxsize=256)
-def _meta(content_type: bytes) -> bytes:
-    return encode_meta(RequestMeta(content_type.decode("latin-1")))

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from penstock.domain.access import Scope, digest_of
+from penstock.domain.access import digest_of
 from penstock.domain.errors import BadRequest, ResourceDoesNotExist
 from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
 from penstock.domain.traffic import thresholds
@@ -91,6 +91,10 @@ class CurrentTable:
             raise ResourceDoesNotExist(f"Endpoint with name '{endpoint_name}' does not exist.")
         return target
 
+    def open_to(self, access: Access) -> list[str]:
+        """Names of the endpoints that somebody may query."""
+        return [name for name, target in self._targets.items() if access.may_query(target.endpoint)]
+
     def access_of(self, token: str) -> Access | None:
         """Whom a token stands for."""
         return self._access.get(digest_of(token))
@@ -98,11 +102,3 @@ class CurrentTable:
     async def close(self) -> None:
         """Close every link."""
         await asyncio.gather(*(backend.close() for backend in self._backends.values()))
-
-
-def may_use(access: Access, method: bytes, path: str) -> bool:
-    """Whether a token's scope covers a request."""
-    if access.scope is Scope.ALL:
-        return True
-    prefixes = ("/api/2.0/mlflow/", "/api/3.0/mlflow/", "/api/2.0/mlflow-artifacts/")
-    return method in {b"GET", b"HEAD"} and path.startswith(prefixes)

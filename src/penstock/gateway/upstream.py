@@ -55,6 +55,8 @@ class ReplicaLink:
         self._hello: Hello | None = None
         self._unsent: list[bytes] = []
         self._connection: _Connection | None = None
+        self.is_stuck = False
+        """A call of the replica ran past its time limit and has not ended: it gets no more until it has."""
         self._task = asyncio.create_task(self._keep_connected(), name=f"link {slot}")
 
     @property
@@ -75,7 +77,9 @@ class ReplicaLink:
     @property
     def room(self) -> int:
         """How many more calls the replica may be given."""
-        return 0 if self._hello is None else self._hello.slots + self._hello.window - len(self._calls)
+        if self._hello is None or self.is_stuck:
+            return 0
+        return self._hello.slots + self._hello.window - len(self._calls)
 
     def send(self, call: Call) -> None:
         """Give the replica a call; all calls of one turn of the loop leave in one write."""
@@ -86,8 +90,16 @@ class ReplicaLink:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent += encode_request(request_id, call.meta, call.body)
 
-    def cancel(self, call: Call) -> bool:
-        """Tell the replica that nobody waits for this call; False if it does not have it."""
+    def has(self, call: Call) -> bool:
+        """Whether the replica has this call and has not ended it."""
+        return any(candidate is call for candidate in self._calls.values())
+
+    def has_wanted(self) -> bool:
+        """Whether the replica works on a call that somebody waits for."""
+        return any(call.state is CallState.STARTED and call.is_wanted for call in self._calls.values())
+
+    def cancel(self, call: Call) -> None:
+        """Tell the replica that nobody waits for this call, if it has it."""
         for request_id, candidate in self._calls.items():
             if candidate is call:
                 self._unsent.append(encode(FrameType.CANCEL, request_id))
@@ -95,8 +107,7 @@ class ReplicaLink:
                 if call.state is CallState.SENT:
                     # Not started as far as we know: the replica drops it, or answers it unheard.
                     del self._calls[request_id]
-                return True
-        return False
+                return
 
     async def close(self) -> None:
         """Close the connection and stay away."""
@@ -129,6 +140,7 @@ class ReplicaLink:
     def _lose(self) -> None:
         self._connection = None
         self._hello = None
+        self.is_stuck = False
         self._unsent.clear()
         calls, self._calls = list(self._calls.values()), {}
         self._owner.on_lost(calls)
@@ -149,15 +161,14 @@ class ReplicaLink:
                 if call.state is CallState.SENT:
                     call.state = CallState.STARTED
             case FrameType.HEAD:
-                call.scored = msgspec.json.decode(frame.payload, type=Head)
+                call.begin(msgspec.json.decode(frame.payload, type=Head), self.slot)
             case FrameType.CHUNK:
-                if call.state is CallState.STARTED:
-                    call.parts.append(frame.payload)
+                call.take(frame.payload)
             case FrameType.END:
-                if call.scored is None:
+                if call.head is None and call.is_wanted:
                     raise ProtocolError("a replica sent END without HEAD")
                 del self._calls[frame.request_id]
-                call.answer(self.slot)
+                call.finish()
                 self._owner.on_room()
             case FrameType.ERROR:
                 del self._calls[frame.request_id]

@@ -71,7 +71,12 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
 
     def build() -> RoutingTable:
         return build_table(
-            database.endpoints(), database.tokens(), replica_access, launch.limits, database.principals()
+            database.endpoints(),
+            database.tokens(),
+            replica_access,
+            launch.limits,
+            database.principals(),
+            launch.replica_secret,
         )
 
     def wake_all() -> None:

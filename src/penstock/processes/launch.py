@@ -41,6 +41,7 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     routing_fd: int
     limits: Limits
     replica_token_digest: str
+    replica_secret: str
     tracking_uri: str | None
     tracking_authorization: str | None
 
@@ -53,6 +54,8 @@ class WorkerLaunch(Launch, frozen=True, kw_only=True):
     """What a replica is told."""
 
     listen_fd: int
+    url: str
+    agent_token: str
     tracking_uri: str
     tracking_token: str | None
     spec: ReplicaSpec

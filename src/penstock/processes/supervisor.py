@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.control.logs import log_file
+from penstock.domain.access import agent_token
 from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.processes.environment import kill_leftovers, replica_environment, system_environment
 from penstock.processes.launch import ControlPlaneLaunch, GatewayLaunch, Launch, MlflowLaunch, WorkerLaunch, log_as_json
@@ -90,6 +91,7 @@ class Supervisor:
         self._specs: dict[str, ReplicaSpec] = {}
         self._started_at_ms = time.time_ns() // 1_000_000
         self._replica_token = secrets.token_hex(32)
+        self._replica_secret = secrets.token_hex(32)
         self._server = SupervisorServer(self._describe, self)
         self._tree = ProcessTree(self._on_change)
         self._stopping = asyncio.Event()
@@ -163,6 +165,7 @@ class Supervisor:
                     listen_fd=control_plane.fileno(),
                     routing_fd=routing.fileno(),
                     limits=settings.limits,
+                    replica_secret=self._replica_secret,
                     replica_token_digest=hashlib.sha256(self._replica_token.encode()).hexdigest(),
                     tracking_uri=settings.tracking_uri,
                     tracking_authorization=settings.tracking_authorization,
@@ -223,6 +226,8 @@ class Supervisor:
                     status_fd=status_fd,
                     home=str(self._home.path),
                     listen_fd=listener.fileno(),
+                    url=self._url(),
+                    agent_token=agent_token(self._replica_secret, spec.deployment),
                     tracking_uri=tracking_uri or self._url(),
                     tracking_token=self._replica_token if tracking_uri is None else None,
                     spec=spec,

@@ -4,27 +4,33 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from penstock.domain.prediction import ExecutorKind
 from penstock.flavors.pyfunc import load, root_cause
 from penstock.processes.launch import WorkerLaunch, begin, report_failure, report_ready
 from penstock.settings import Home
 from penstock.stores.artifacts import fetch_model
-from penstock.worker.server import Scored, Server
+from penstock.stores.model_files import read_traits
+from penstock.worker.server import Server
 
 
 def main() -> None:
     """Run one replica."""
     launch = begin(WorkerLaunch)
     model = launch.spec.model
+    artifacts = Home(Path(launch.home)).artifacts
     step = "Fetching"
     try:
         with _fetching_with(launch.tracking_token):
-            folder = fetch_model(Home(Path(launch.home)).artifacts, model, launch.tracking_uri)
+            folder = fetch_model(artifacts, model, launch.tracking_uri)
+        traits = read_traits(artifacts, model)
+        if traits.is_talking:
+            os.environ.update(agent_environment(launch, os.environ))
         step = "Loading"
-        predictor = load(folder)
+        predictor = load(folder, traits)
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a model's own code may raise anything
         traceback.print_exc()
         report_failure(
@@ -34,12 +40,22 @@ def main() -> None:
         )
         sys.exit(1)
 
-    def score(body: bytes, content_type: str) -> Scored:
-        answer = predictor.score(body, content_type)
-        return Scored(answer.status, answer.body, answer.content_type)
-
+    executor = ExecutorKind(launch.spec.environment.get("PENSTOCK_EXECUTOR", traits.executor))
     report_ready(launch)
-    Server(socket.socket(fileno=launch.listen_fd), score).run()
+    Server(socket.socket(fileno=launch.listen_fd), predictor.answer, executor).run()
+
+
+def agent_environment(launch: WorkerLaunch, environment: Mapping[str, str]) -> dict[str, str]:
+    """What lets an agent call `WorkspaceClient()` and log traces without arguments.
+
+    An entity that says for itself where its workspace or tracking server is keeps to that, and gets no token of ours.
+    """
+    added: dict[str, str] = {}
+    if not any(name.startswith("DATABRICKS_") for name in environment):
+        added |= {"DATABRICKS_HOST": launch.url, "DATABRICKS_TOKEN": launch.agent_token}
+    if launch.tracking_token is not None and not any(name.startswith("MLFLOW_TRACKING_") for name in environment):
+        added |= {"MLFLOW_TRACKING_URI": launch.url, "MLFLOW_TRACKING_TOKEN": launch.agent_token}
+    return added
 
 
 @contextmanager

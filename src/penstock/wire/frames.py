@@ -6,7 +6,8 @@ A frame is a header of 16 bytes, little-endian, and a payload:
 
 A gateway connects to a replica's socket and waits for HELLO. It sends REQUEST and CANCEL; the replica answers each
 request with STARTED, then HEAD, any number of CHUNKs and END, or with ERROR in place of what has not been sent yet.
-Answers of several requests may come in any order and interleaved.
+Answers of several requests may come in any order and interleaved. CANCEL drops a request that has not started and
+ends a stream, whose END then comes early; another prediction that has started is finished and answered.
 """
 
 import struct
@@ -15,6 +16,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import msgspec
+
+from penstock.domain.prediction import JSON, Api
 
 PROTOCOL_VERSION = 1
 MAX_PAYLOAD_BYTES = 17 << 20
@@ -61,14 +64,19 @@ class Hello(msgspec.Struct, frozen=True):
 class RequestMeta(msgspec.Struct, frozen=True, omit_defaults=True):
     """Head of a REQUEST payload; the body follows it."""
 
-    content_type: str = "application/json"
+    content_type: str = JSON
+    api: Api = Api.INVOCATIONS
+    request_id: str = ""
+    endpoint: str = ""
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     """Payload of HEAD: how the answer begins."""
 
     status: int
     content_type: str
+    is_stream: bool = False
+    """The chunks that follow leave as they come; otherwise the answer leaves when it is whole."""
 
 
 class End(msgspec.Struct, frozen=True, omit_defaults=True):

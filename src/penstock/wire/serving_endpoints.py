@@ -13,6 +13,7 @@ from penstock.domain.access import Level
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.names import check_environment_variable, check_served_entity_name
+from penstock.domain.prediction import ExecutorKind
 from penstock.domain.requests import ConfigRequest, EntityRequest
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.sizing import choose_sizing
@@ -179,6 +180,9 @@ def _check_environment(environment: Mapping[str, str], at: str) -> None:
             raise InvalidParameterValue(f"{at}.{name}: the secret '{value}' does not exist.")
     _check_number(environment, at, "PENSTOCK_REQUEST_TIMEOUT_S", float, 0.1, 3600)
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
+    executor = environment.get("PENSTOCK_EXECUTOR")
+    if executor is not None and executor not in set(ExecutorKind):
+        raise InvalidParameterValue(f"{at}.PENSTOCK_EXECUTOR: got '{executor}'; wanted {' or '.join(ExecutorKind)}.")
 
 
 def _check_number(
@@ -201,10 +205,14 @@ StatusOf = Callable[[EndpointConfig, ServedEntity], EntityStatus]
 
 
 def encode_detailed(
-    endpoint: Endpoint, is_ready: bool, status_of: StatusOf, level: Level = Level.CAN_MANAGE
+    endpoint: Endpoint,
+    is_ready: bool,
+    status_of: StatusOf,
+    level: Level = Level.CAN_MANAGE,
+    task: str | None = None,
 ) -> dict[str, Any]:
-    """`ServingEndpointDetailed`, for a caller of that level."""
-    document = _encode_head(endpoint, is_ready)
+    """`ServingEndpointDetailed`, for a caller of that level; `task` is what its models say they do."""
+    document = _encode_head(endpoint, is_ready, task)
     if endpoint.active is not None:
         document["config"] = _encode_config(endpoint.active, status_of)
     if endpoint.pending is not None:
@@ -219,9 +227,9 @@ def encode_detailed(
     return document
 
 
-def encode_summary(endpoint: Endpoint, is_ready: bool) -> dict[str, Any]:
+def encode_summary(endpoint: Endpoint, is_ready: bool, task: str | None = None) -> dict[str, Any]:
     """An item of the list: without traffic and deployment states."""
-    document = _encode_head(endpoint, is_ready)
+    document = _encode_head(endpoint, is_ready, task)
     config = endpoint.active or endpoint.pending
     if config is not None:
         document["config"] = {
@@ -236,7 +244,7 @@ def encode_summary(endpoint: Endpoint, is_ready: bool) -> dict[str, Any]:
     return document
 
 
-def _encode_head(endpoint: Endpoint, is_ready: bool) -> dict[str, Any]:
+def _encode_head(endpoint: Endpoint, is_ready: bool, task: str | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": endpoint.name,
         "id": endpoint.id,
@@ -257,6 +265,8 @@ def _encode_head(endpoint: Endpoint, is_ready: bool) -> dict[str, Any]:
         "telemetry_config": endpoint.telemetry,
     }
     document.update({name: value for name, value in kept.items() if value})
+    if task is not None:
+        document["task"] = task
     if endpoint.budget_policy_id is not None:
         document["budget_policy_id"] = endpoint.budget_policy_id
     return document

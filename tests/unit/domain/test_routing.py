@@ -1,5 +1,7 @@
 """The routing table: what of an endpoint gateways see, and when its version grows."""
 
+from dataclasses import replace
+
 import pytest
 
 from penstock.domain.access import Scope, Token
@@ -86,5 +88,14 @@ def test_a_table_with_other_content_gets_the_next_version(content: RoutingTable)
     assert second.endpoints == content.endpoints
 
 
-def test_an_update_in_progress_changes_nothing_for_gateways() -> None:
-    assert table_of(UPDATING) == table_of(LIVE)
+def test_an_update_in_progress_changes_nothing_that_is_routed() -> None:
+    assert table_of(UPDATING).endpoints == table_of(LIVE).endpoints
+
+
+def test_agents_may_ask_as_their_endpoints_creator_while_their_replicas_are_wanted() -> None:
+    def agents(endpoint: Endpoint) -> list[Access]:
+        return [access for access in table_of(endpoint).access.values() if access.scope is Scope.AGENT]
+
+    assert {access.principal for access in agents(LIVE)} == {LIVE.creator}
+    assert len(agents(UPDATING)) == len(agents(LIVE)) + 1
+    assert agents(replace(LIVE, stopped=True)) == []

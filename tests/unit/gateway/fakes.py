@@ -21,7 +21,6 @@ from penstock.wire.frames import (
     Hello,
     RequestMeta,
     encode,
-    encode_meta,
     encode_struct,
     split_request,
 )
@@ -42,6 +41,9 @@ class FakeTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.has_sent_eof, "nothing may follow the end of what we send"
         self.sent += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def can_write_eof(self) -> bool:
         return True
@@ -188,6 +190,10 @@ class FakeExchange:
 
     def __init__(self) -> None:
         self.is_open = True
+        self.on_gone: Callable[[], None] | None = None
+        self.pieces: list[bytes] = []
+        self.was_broken_off = False
+        self.unsent_bytes = 0
         self.answers: list[Answer] = []
         self._answered = asyncio.Event()
 
@@ -197,13 +203,37 @@ class FakeExchange:
         self.answers.append(Answer(status, dict(headers), body))
         self._answered.set()
 
+    def begin_stream(self, status: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take the head of a stream."""
+        self._head = status, {name.decode(): value.decode() for name, value in raw_headers}
+
+    def push(self, data: bytes) -> int:
+        """Take a piece of a stream."""
+        self.pieces.append(data)
+        return self.unsent_bytes
+
+    def end_stream(self) -> None:
+        """Take the end of a stream."""
+        self.respond(self._head[0], b"".join(self.pieces), self._head[1].items())
+
+    def break_off(self) -> None:
+        """The connection is cut."""
+        self.was_broken_off = True
+        self.leave()
+
+    def leave(self) -> None:
+        """The client goes away."""
+        self.is_open = False
+        if self.on_gone is not None:
+            self.on_gone()
+
     async def answer(self) -> Answer:
         """The answer, once it is there."""
         await asyncio.wait_for(self._answered.wait(), 10)
         return self.answers[0]
 
 
-META = encode_meta(RequestMeta())
+META = RequestMeta()
 
 
 def make_call(body: bytes = b"{}", entity_name: str = "m-1") -> tuple[Call, FakeExchange]:
@@ -267,6 +297,20 @@ class FakeReplica:
         head = encode_struct(FrameType.HEAD, job.request_id, Head(status, "application/json"))
         chunk = encode(FrameType.CHUNK, job.request_id, job.body if body is None else body)
         job.peer.write(head + chunk + encode_struct(FrameType.END, job.request_id, End(1)))
+
+    def begin_stream(self, job: Job) -> None:
+        """Begin an answer that leaves piece by piece."""
+        self.begin(job)
+        head = Head(200, "text/event-stream", is_stream=True)
+        job.peer.write(encode_struct(FrameType.HEAD, job.request_id, head))
+
+    def piece(self, job: Job, data: bytes) -> None:
+        """A piece of a stream."""
+        job.peer.write(encode(FrameType.CHUNK, job.request_id, data))
+
+    def end(self, job: Job) -> None:
+        """The end of a stream."""
+        job.peer.write(encode_struct(FrameType.END, job.request_id, End(1)))
 
     def answer(self, job: Job) -> None:
         """Begin and finish."""

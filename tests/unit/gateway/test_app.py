@@ -8,7 +8,7 @@ import pytest
 from penstock.domain.access import Scope, digest_of
 from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
 from penstock.gateway.app import Gateway, token_of
-from penstock.gateway.call import Call
+from penstock.gateway.call import Call, CallState
 from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import MAX_BODY_BYTES, Invocations
 from penstock.gateway.load import LoadMeter
@@ -69,9 +69,11 @@ class AnsweringBackend:
 
     def submit(self, call: Call) -> None:
         self.content_types.append(split_request(call.meta)[0].content_type)
-        call.scored = Head(200, "application/json")
-        call.parts = [call.body or b"-"]
-        call.answer(self.entity.slots[0])
+        call.state = CallState.STARTED
+        body = call.body or b"-"
+        call.begin(Head(200, "application/json"), self.entity.slots[0])
+        call.take(body)
+        call.finish()
 
     def retire(self) -> None:
         """Nothing to close."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from penstock.domain.access import Scope, digest_of
+from penstock.domain.access import digest_of
 from penstock.domain.errors import BadRequest, ResourceDoesNotExist
 from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
-from penstock.gateway.table import CurrentTable, may_use
+from penstock.gateway.table import CurrentTable
 
 
 @dataclass(eq=False)
@@ -134,28 +134,3 @@ def test_tokens_are_looked_up_by_digest_and_forgotten_with_the_table() -> None:
     assert bench.table.access_of(digest_of("pst_secret")) is None
     bench.swap()
     assert bench.table.access_of("pst_secret") is None
-
-
-READER = Access("replica", Scope.READ_MODELS)
-
-
-@pytest.mark.parametrize(
-    ("access", "method", "path", "may"),
-    [
-        (Access("ann"), b"DELETE", "/api/2.0/serving-endpoints/x", True),
-        (READER, b"GET", "/api/2.0/mlflow/model-versions/get", True),
-        (READER, b"HEAD", "/api/3.0/mlflow/x", True),
-        (READER, b"GET", "/api/2.0/mlflow-artifacts/artifacts/1/m", True),
-        (READER, b"POST", "/api/2.0/mlflow/registered-models/create", False),
-        (READER, b"PUT", "/api/2.0/mlflow-artifacts/artifacts/1/m", False),
-        (READER, b"DELETE", "/api/2.0/mlflow/registered-models/delete", False),
-        (READER, b"GET", "/api/2.0/serving-endpoints", False),
-        (READER, b"POST", "/serving-endpoints/x/invocations", False),
-        (READER, b"GET", "/ajax-api/2.0/mlflow/experiments/search", False),
-        (READER, b"GET", "/mlflow/", False),
-        (READER, b"GET", "/api/2.0/mlflowx", False),
-        (READER, b"get", "/api/2.0/mlflow/x", False),
-    ],
-)
-def test_what_a_scope_opens(access: Access, method: bytes, path: str, may: bool) -> None:
-    assert may_use(access, method, path) is may

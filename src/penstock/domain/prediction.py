@@ -1,0 +1,71 @@
+"""A prediction as a replica sees it: the query, and what the model's side gives back for it."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+
+
+class Api(StrEnum):
+    """The route on which a query came, for it decides the form of the answer."""
+
+    INVOCATIONS = ""
+    CHAT = "chat/completions"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    RESPONSES = "responses"
+
+
+class ExecutorKind(StrEnum):
+    """How a replica works on what it is sent."""
+
+    PROCESS = "process"
+    """One request at a time: models that compute."""
+    THREADS = "threads"
+    """Four at a time: models that wait for others, as agents and chat models do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One request body, as it came."""
+
+    body: bytes
+    content_type: str = JSON
+    api: Api = Api.INVOCATIONS
+    request_id: str = ""
+    endpoint: str = ""
+    """Name of the endpoint that was asked."""
+
+
+@dataclass(slots=True)
+class Note:
+    """What only the replica has read of a query and its answer; a stream's is whole at its end."""
+
+    client_request_id: str | None = None
+    usage_context: dict[str, str] | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    note: Note = field(default_factory=Note)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerStream:
+    """An answer of status 200 that leaves piece by piece, as server-sent events."""
+
+    pieces: Generator[bytes, None, None]
+    note: Note = field(default_factory=Note)
+
+
+Model = Callable[[Query], Answer | AnswerStream]
+"""Answers a query; never raises for what the body holds or the model does."""
