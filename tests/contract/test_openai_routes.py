@@ -16,6 +16,8 @@ from support.talking import serve_talking
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")
 
+offered = pytest.mark.client
+
 MESSAGES: Any = [{"role": "user", "content": "one two"}]
 
 
@@ -34,6 +36,7 @@ def close_to(vectors: list[list[float]]) -> list[Any]:
     return [pytest.approx(vector, rel=1e-6) for vector in vectors]
 
 
+@offered("openai", "chat.completions.create")
 def test_c70_openai_chat(client: Any) -> None:
     answer = client.chat.completions.create(model="chat_model", messages=MESSAGES, temperature=0.5)
     assert answer.choices[0].message.content == "one two"
@@ -44,6 +47,7 @@ def test_c70_openai_chat(client: Any) -> None:
     assert answer.usage.prompt_tokens == 1
 
 
+@offered("openai", "chat.completions.create(stream=True)")
 def test_c70_openai_chat_stream(client: Any) -> None:
     chunks = list(client.chat.completions.create(model="chat_model", messages=MESSAGES, stream=True))
     assert [chunk.choices[0].delta.content for chunk in chunks] == ["one", "two"]
@@ -67,6 +71,8 @@ def test_c70_openai_chat_with_a_plain_function(client: Any) -> None:
     assert [chunk.choices[0].delta.content for chunk in chunks] == ["first", "second"]
 
 
+@offered("openai", "completions.create")
+@offered("openai", "completions.create(stream=True)")
 def test_c70_openai_completions(client: Any) -> None:
     answer = client.completions.create(model="streamer", prompt="noon")
     assert answer.choices[0].text == "after noon"
@@ -75,6 +81,7 @@ def test_c70_openai_completions(client: Any) -> None:
     assert [chunk.choices[0].text for chunk in chunks] == ["first", "second"]
 
 
+@offered("openai", "embeddings.create")
 def test_c70_openai_embeddings_in_both_encodings(client: Any, stack: Stack) -> None:
     by_default = client.embeddings.create(model="embedder", input=["hello", "you"])
     assert [entry.embedding for entry in by_default.data] == close_to([[5.0, 2.0, 0.1], [3.0, 2.0, 0.1]])
@@ -86,6 +93,7 @@ def test_c70_openai_embeddings_in_both_encodings(client: Any, stack: Stack) -> N
     assert packed == struct.pack("<3f", 5.0, 2.0, 0.1)
 
 
+@offered("openai", "responses.create")
 def test_c70_openai_responses(client: Any) -> None:
     answer = client.responses.create(model="responses_agent", input="one two")
     assert answer.output_text == "agent: one two custom=None"
@@ -94,6 +102,7 @@ def test_c70_openai_responses(client: Any) -> None:
     assert items.output_text == "agent: hi custom=None"
 
 
+@offered("openai", "responses.create(stream=True)")
 def test_c70_openai_responses_stream(client: Any, stack: Stack) -> None:
     events = list(client.responses.create(model="responses_agent", input="one two", stream=True))
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
@@ -111,6 +120,8 @@ def test_c70_extra_fields_of_the_platform_are_taken(client: Any) -> None:
     assert "cr-1" not in answer.choices[0].message.content
 
 
+@offered("openai", "models.list")
+@offered("openai", "models.retrieve")
 def test_openai_models(client: Any) -> None:
     names = [model.id for model in client.models.list()]
     assert {"chat_model", "embedder"} <= set(names)
@@ -140,6 +151,7 @@ def test_a_failure_in_a_stream_is_raised_by_the_client(client: Any) -> None:
         list(chunks)
 
 
+@offered("openai", "AsyncOpenAI: chat.completions.create, whole and as a stream")
 def test_openai_async(stack: Stack) -> None:
     async def talk() -> tuple[str, list[str]]:
         base = f"{stack.url}{QUERY}"
@@ -151,6 +163,7 @@ def test_openai_async(stack: Stack) -> None:
     assert asyncio.run(talk()) == ("one two", ["one", "two"])
 
 
+@offered("databricks-sdk", "serving_endpoints.get_open_ai_client")
 def test_c72_the_sdks_own_openai_client(stack: Stack) -> None:
     with pytest.warns(DeprecationWarning, match="databricks-openai"):
         client = stack.workspace().serving_endpoints.get_open_ai_client()
@@ -175,6 +188,8 @@ def databricks_openai_clients() -> ModuleType:
     return module
 
 
+@offered("databricks-openai", "DatabricksOpenAI: chat.completions.create, whole and as a stream")
+@offered("databricks-openai", "DatabricksOpenAI: responses.create")
 def test_c73_databricks_openai(stack: Stack) -> None:
     client = databricks_openai_clients().DatabricksOpenAI(workspace_client=stack.workspace())
     answer = client.chat.completions.create(model="chat_model", messages=MESSAGES)
@@ -184,6 +199,8 @@ def test_c73_databricks_openai(stack: Stack) -> None:
     assert client.responses.create(model="responses_agent", input="hi").output_text == "agent: hi custom=None"
 
 
+@offered("langchain-openai", "ChatOpenAI: invoke, stream")
+@offered("langchain-openai", "OpenAIEmbeddings: embed_documents")
 def test_langchain(stack: Stack) -> None:
     langchain = pytest.importorskip("langchain_openai", reason="LangChain's OpenAI client is not installed")
     address = {"base_url": f"{stack.url}{QUERY}", "api_key": stack.token}
