@@ -19,6 +19,9 @@ from penstock.wire.openai import Shape
 RESPONSES_TASK = "agent/v1/responses"
 _PLATFORM_FIELDS = ("client_request_id", "usage_context", "databricks_options")
 
+_STREAM_FIELDS = ("stream", "stream_options")
+"""Not for a model that cannot stream: its whole answer is sent as a stream."""
+
 
 class _Probe(msgspec.Struct):
     """What decides how a body is read; the rest is skipped."""
@@ -88,7 +91,7 @@ def read(query: Query, traits: ModelTraits, columns: frozenset[str]) -> Reading:
         document = json.loads(query.body)
     except (ValueError, RecursionError):  # a number of thousands of digits, say
         return Reading(note, None)
-    for name in _PLATFORM_FIELDS:
+    for name in _PLATFORM_FIELDS if traits.is_streamable else (*_PLATFORM_FIELDS, *_STREAM_FIELDS):
         document.pop(name, None)
     shape = Shape(query.api, query.endpoint, query.request_id, document.get("encoding_format"))
     if query.api is not Api.INVOCATIONS:

@@ -63,6 +63,7 @@ class Shape:
 
     def whole(self, answer: Json) -> Json:
         """A model's whole answer in the shape of its route."""
+        answer = _without_list(answer)
         match self._api:
             case Api.CHAT:
                 return self._headed("chat.completion", _with_chat_choices(answer))
@@ -109,7 +110,7 @@ class Shape:
         if not isinstance(answer, dict):
             return answer
         head = {"id": self._id, "object": kind, "created": self._created_s, "model": self._endpoint}
-        return {**head, **{key: value for key, value in answer.items() if value is not None or key not in head}}
+        return {**head, **{key: value for key, value in answer.items() if value or key not in head}}
 
     def _embeddings(self, answer: Json) -> Json:
         document = answer if isinstance(answer, dict) and isinstance(answer.get("data"), list) else None
@@ -131,7 +132,7 @@ class Shape:
         if not isinstance(answer, dict):
             return answer
         head = {"id": self._id, "object": "response", "created_at": self._created_s, "model": self._endpoint}
-        return {**head, "status": "completed", **{k: v for k, v in answer.items() if v is not None or k not in head}}
+        return {**head, "status": "completed", **{k: v for k, v in answer.items() if v or k not in head}}
 
 
 def with_both_finish_reasons(answer: Json) -> Json:
@@ -145,6 +146,12 @@ def with_both_finish_reasons(answer: Json) -> Json:
         for choice in answer["choices"]
     ]
     return {**answer, "choices": choices}
+
+
+def _without_list(answer: Json) -> Json:
+    """The one document of a list: Transformers models answer a single conversation with a list of one."""
+    is_one = isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], dict) and "object" in answer[0]
+    return answer[0] if is_one else answer
 
 
 def _with_chat_choices(answer: Json) -> Json:
