@@ -57,7 +57,7 @@ def body_schemas() -> dict[str, Any]:
     return schemas
 
 
-def _describe(error: ValidationError, *, hides_input: bool) -> str:
+def _describe(error: ValidationError, *, hides_input: bool = False) -> str:
     first = error.errors(include_url=False)[0]
     field = ""
     for part in first["loc"]:

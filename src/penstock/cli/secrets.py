@@ -1,6 +1,7 @@
 """`penstock secrets`: scopes, put, list, delete, rotate. No command shows a value."""
 
 import base64
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Annotated
@@ -118,7 +119,7 @@ def _value(given: str | None) -> dict[str, str]:
         given = typer.prompt("Value", hide_input=True, confirmation_prompt=True, err=True)
     if given is not None:
         return {"string_value": given}
-    data = sys.stdin.buffer.read(MAX_VALUE_BYTES + 3).removesuffix(b"\n").removesuffix(b"\r")
+    data = re.sub(rb"\r?\n\Z", b"", sys.stdin.buffer.read(MAX_VALUE_BYTES + 3))
     try:
         return {"string_value": data.decode()}
     except UnicodeDecodeError:

@@ -86,9 +86,12 @@ class Secrets:
         """Forget a secret; configs that exist keep its value.
 
         Raises:
-            ResourceDoesNotExist, PermissionDenied: as `_scope` does, or there is no such key.
+            InvalidParameterValue, PermissionDenied: as `_scope` does, or no secret can have that key.
+            ResourceDoesNotExist: there is no such scope or key.
         """
-        self._store.delete(self._scope(scope_name, caller).name, key)
+        scope = self._scope(scope_name, caller)
+        check_secret_name("key", key)
+        self._store.delete(scope.name, key)
 
     def rotate(self) -> int:
         """Encrypt everything with a new key and drop the old one; returns how many values there are.
@@ -173,9 +176,11 @@ class Secrets:
         """A scope that the caller may manage.
 
         Raises:
+            InvalidParameterValue: no scope can have that name.
             ResourceDoesNotExist: there is no such scope.
             PermissionDenied: it is somebody else's.
         """
+        check_secret_name("scope", name)
         scope = self._store.scope(name)
         if scope is None:
             raise ResourceDoesNotExist(f"scope: there is no secret scope '{name}'.")

@@ -70,7 +70,7 @@ class KeyRing:
             Undecryptable: no key opens it.
         """
         try:
-            return self._cipher.decrypt(sealed.ciphertext)
+            return self._cipher.decrypt(sealed.ciphertext.encode())
         except InvalidToken:
             raise Undecryptable(f"no key in {self._file} opens it") from None
 
