@@ -36,8 +36,8 @@ def files(home: Path) -> Iterator[Path]:
     return (file for file in home.rglob("*") if file.is_file() and not file.is_symlink())
 
 
-def assert_nowhere(stack: Stack, *values: str) -> None:
-    """No file of the home holds a value, in clear or in base64, and no process shows it in its arguments."""
+def assert_nowhere(stack: Stack, endpoint: str, *values: str) -> None:
+    """No file of the home holds a value, in clear or in base64; neither arguments of processes nor routes tell it."""
     forms = [form for value in values for form in (value.encode(), base64.b64encode(value.encode())[:-4])]
     for file in files(stack.home):
         content = file.read_bytes()
@@ -45,6 +45,13 @@ def assert_nowhere(stack: Stack, *values: str) -> None:
     root = psutil.Process(stack.pid)
     for process in (root, *root.children(recursive=True)):
         assert not [value for value in values if value in " ".join(process.cmdline())]
+    own = f"{MANAGEMENT}/{endpoint}"
+    (served, *_) = stack.get(endpoint)["config"]["served_entities"]
+    logs = [f"{own}/served-models/{served['name']}/{kind}" for kind in ("build-logs", "logs")]
+    routes = [MANAGEMENT, own, *logs, f"{own}/metrics", f"{own}/openapi", "/metrics", "/api/2.0/penstock/ps"]
+    for route in routes:
+        answer = stack.call("GET", route)
+        assert not [value for value in values if value in answer.text], route
 
 
 @pytest.fixture
@@ -102,7 +109,7 @@ def test_c36_the_worker_sees_the_value_and_get_shows_the_reference(stack: Stack,
         stack.call("POST", f"{MANAGEMENT}/vault/config:start")
         stack.wait_ready("vault")
         assert environment(stack, "vault")["OPENAI_API_KEY"] == "s3cr3t-2"
-        assert_nowhere(stack, "s3cr3t-ü-1", "s3cr3t-2", "s3cr3t-bytes")
+        assert_nowhere(stack, "vault", "s3cr3t-ü-1", "s3cr3t-2", "s3cr3t-bytes")
     finally:
         stack.call("DELETE", f"{MANAGEMENT}/vault")
 
@@ -289,6 +296,6 @@ def test_the_command_line_shows_no_value(stack: Stack, create: Create) -> None:
         assert run("delete", "cli", "k") == {"deleted": "k", "scope": "cli"}
         assert penstock("secrets", "delete", "cli", "k", home=stack.home).returncode == 4
         assert penstock("secrets", "scopes", "--shared", home=stack.home).returncode == 2
-        assert_nowhere(stack, "canary-cli")
+        assert_nowhere(stack, "by-cli", "canary-cli")
     finally:
         assert run("scopes", "--delete", "cli") == {"deleted": "cli"}
