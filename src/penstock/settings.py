@@ -23,6 +23,11 @@ class Home:
         return self.path / "token"
 
     @property
+    def secrets_key_file(self) -> Path:
+        """The keys that encrypt secrets, the newest first, readable by its owner only."""
+        return self.path / "secrets.key"
+
+    @property
     def database(self) -> Path:
         """State, written by the control plane alone."""
         return self.path / "penstock.db"

@@ -85,7 +85,7 @@ def test_sdk_create(endpoints: Any, fresh: Callable[[str], str]) -> None:
     SDK,
     "serving_endpoints.create(config={…})",
     result="AttributeError in the SDK, nothing is sent",
-    instead='`EndpointCoreConfigInput.from_dict({…})`; `w.api_client.do("POST", "/api/2.0/serving-endpoints", body={…})`',
+    instead='`EndpointCoreConfigInput.from_dict({…})`; `w.api_client.do("POST", "/api/2.0/serving-endpoints", …)`',
 )
 def test_sdk_create_from_a_plain_dict(stack: Stack, endpoints: Any, fresh: Callable[[str], str]) -> None:
     config = {"served_entities": [entity()]}

@@ -170,11 +170,28 @@ OPEN_TO_ALL = {
     ("GET", "/api/2.0/penstock/models"),
     ("GET", "/api/2.0/penstock/tokens"),
     ("GET", "/api/2.0/penstock/principals"),
+    ("POST", "/api/2.0/secrets/scopes/create"),
+    ("GET", "/api/2.0/secrets/scopes/list"),
+    ("GET", "/api/2.0/secrets/get"),
+    ("GET", "/api/2.0/secrets/acls/list"),
+    ("GET", "/api/2.0/secrets/acls/get"),
+    ("POST", "/api/2.0/secrets/acls/put"),
+    ("POST", "/api/2.0/secrets/acls/delete"),
 }
 
 
+@pytest.fixture(scope="module")
+def guarded(stack: Stack) -> Iterator[str]:
+    """A scope of secrets that is the admin's."""
+    stack.workspace().secrets.create_scope("guarded")
+    yield "guarded"
+    stack.workspace().secrets.delete_scope("guarded")
+
+
 @pytest.mark.parametrize(("method", "path"), sorted(set(ROUTES) - OPEN_TO_ALL))
-def test_every_route_asks_who_calls(stack: Stack, live: str, live_id: str, ann: Person, method: str, path: str) -> None:
+def test_every_route_asks_who_calls(
+    stack: Stack, live: str, live_id: str, guarded: str, ann: Person, method: str, path: str
+) -> None:
     """The list comes from the router: a new route without a rule, and without a word here, fails."""
     token_id = stack.call("GET", "/api/2.0/penstock/tokens").json()["tokens"][0]["id"]
     filled = (
@@ -183,7 +200,10 @@ def test_every_route_asks_who_calls(stack: Stack, live: str, live_id: str, ann: 
         .replace("{endpoint_id}", live_id)
         .replace("{token_id}", token_id)
     )
-    body = {"user": "admin", "groups": [], "served_entities": [], "access_control_list": []}
+    if path == "/api/2.0/secrets/list":
+        filled += f"?scope={guarded}"
+    secret = {"scope": guarded, "key": "k", "string_value": "v"}
+    body = {"user": "admin", "groups": [], "served_entities": [], "access_control_list": [], **secret}
     before = stack.get(live)
     refused(ann.call(method, filled, body), 403, "PERMISSION_DENIED", ann.name)
     assert stack.get(live) == before

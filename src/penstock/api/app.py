@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from penstock import __version__
-from penstock.api import endpoint_settings, penstock, permissions, serving_endpoints, workspace
+from penstock.api import endpoint_settings, penstock, permissions, secrets, serving_endpoints, workspace
 from penstock.api.bodies import body_schemas
 from penstock.api.context import Parts, caller_of
 from penstock.domain.errors import (
@@ -43,6 +43,7 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
     app.include_router(serving_endpoints.router)
     app.include_router(endpoint_settings.router)
     app.include_router(permissions.router)
+    app.include_router(secrets.router)
     app.include_router(penstock.router)
     generate = app.openapi
 

@@ -33,7 +33,8 @@ def body_of_type(model: type[_M]) -> Callable[[Request], Awaitable[_M]]:
         try:
             return model.model_validate_json(bytes(data))
         except ValidationError as exc:
-            raise InvalidParameterValue(_describe(exc)) from exc
+            hides_input = model.model_config.get("hide_input_in_errors", False)
+            raise InvalidParameterValue(_describe(exc, hides_input=hides_input)) from exc
 
     return decode
 
@@ -56,7 +57,7 @@ def body_schemas() -> dict[str, Any]:
     return schemas
 
 
-def _describe(error: ValidationError) -> str:
+def _describe(error: ValidationError, *, hides_input: bool = False) -> str:
     first = error.errors(include_url=False)[0]
     field = ""
     for part in first["loc"]:
@@ -69,6 +70,8 @@ def _describe(error: ValidationError) -> str:
     wanted = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "missing":
         return f"{field}: missing; it is required."
+    if hides_input:
+        return f"{field or 'The body'}: {wanted}; what came is not shown."
     shown = repr(first["input"])
     if len(shown) > _MAX_SHOWN:
         shown = shown[:_MAX_SHOWN] + "…"

@@ -11,6 +11,7 @@ from penstock.client.supervisor import SupervisorClient
 from penstock.control.endpoints import Endpoints
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
+from penstock.control.secrets import Secrets
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -23,6 +24,7 @@ class Parts:
 
     endpoints: Endpoints
     permissions: Permissions
+    secrets: Secrets
     tokens: Tokens
     metrics: Metrics
     registry: Registry

@@ -72,6 +72,13 @@ async def revoke_token(context: Context, caller: Caller, token_id: str) -> dict[
     return {}
 
 
+@router.post("/secrets/rotate")
+async def rotate_secrets(context: Context, caller: Caller) -> dict[str, Any]:
+    """Encrypt all secrets with a new key and drop the old one."""
+    context.permissions.require_admin(caller, "rotate the keys of secrets")
+    return {"values": context.secrets.rotate()}
+
+
 @router.get("/principals")
 async def list_principals(context: Context) -> dict[str, Any]:
     """All principals with their groups."""

@@ -2,7 +2,7 @@
 
 import typer
 
-from penstock.cli import endpoints, models, principals, quickstart, stack, tokens
+from penstock.cli import endpoints, models, principals, quickstart, secrets, stack, tokens
 
 app = typer.Typer(
     name="penstock",
@@ -23,6 +23,7 @@ app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")
+app.add_typer(secrets.app, name="secrets")
 
 
 def main() -> None:

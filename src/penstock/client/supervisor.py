@@ -6,6 +6,7 @@ import itertools
 from collections.abc import AsyncIterator
 
 from penstock.domain.replica import ReplicaSpec
+from penstock.domain.secrets import Plaintext
 from penstock.wire.messages import (
     MAX_LINE_BYTES,
     Done,
@@ -38,9 +39,9 @@ class SupervisorClient:
         self._lock = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def launch(self, spec: ReplicaSpec) -> None:
-        """Keep a replica running in the spec's slot."""
-        await self._ask(Launch(next(self._ids), spec))
+    async def launch(self, spec: ReplicaSpec, secrets: dict[str, Plaintext]) -> None:
+        """Keep a replica running in the spec's slot, with these secrets as variables."""
+        await self._ask(Launch(next(self._ids), spec, secrets))
 
     async def stop(self, slot: str) -> None:
         """Drain and end the replica in a slot."""

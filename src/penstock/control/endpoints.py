@@ -7,14 +7,16 @@ checked again in the same step that stores.
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from penstock.client.registry import Registry
 from penstock.control.cluster import Cluster
 from penstock.control.publisher import Publisher
+from penstock.control.secrets import Secrets
 from penstock.domain.access import Grant, GranteeKind, Level
 from penstock.domain.endpoint import (
+    Deployment,
     Endpoint,
     EndpointConfig,
     EntityStatus,
@@ -44,12 +46,14 @@ class Endpoints:
         registry: Registry,
         cluster: Cluster,
         publisher: Publisher,
+        secrets: Secrets,
         wake: Callable[[Iterable[str]], None],
     ) -> None:
         self._database = database
         self._registry = registry
         self._cluster = cluster
         self._publisher = publisher
+        self._secrets = secrets
         self._wake = wake
 
     def all(self) -> list[Endpoint]:
@@ -73,7 +77,10 @@ class Endpoints:
 
     def status(self, endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity) -> EntityStatus:
         """What is seen of one entity of one of its configs."""
-        return entity_status(endpoint, config, entity, self._cluster.replicas_of(endpoint.name))
+        status = entity_status(endpoint, config, entity, self._cluster.replicas_of(endpoint.name))
+        if status.deployment in (Deployment.CREATING, Deployment.RECOVERING):
+            return replace(status, message=self._secrets.obstacle(entity) or status.message)
+        return status
 
     async def create(self, request: EndpointRequest, creator: str) -> Endpoint:
         """Store a new endpoint.
@@ -105,7 +112,7 @@ class Endpoints:
         )
         if request.config is not None:
             entities, routes = await self._resolve(request.config, creator, now_ms)
-            endpoint = begin_update(endpoint, entities, routes, now_ms)
+            endpoint = begin_update(endpoint, self._sealed(request.config, entities, creator), routes, now_ms)
         self._database.insert_endpoint(endpoint)
         await self._announce(endpoint.name)
         return endpoint
@@ -120,7 +127,7 @@ class Endpoints:
         """
         check_not_updating(self.get(name))
         entities, routes = await self._resolve(config, creator, _now_ms())
-        endpoint = begin_update(self.get(name), entities, routes, _now_ms())
+        endpoint = begin_update(self.get(name), self._sealed(config, entities, creator), routes, _now_ms())
         self._database.save_endpoint(endpoint)
         self._publisher.publish()
         self._wake([name])
@@ -188,6 +195,16 @@ class Endpoints:
                 model = await self._registry.version(request.field, request.model_name, request.version or "")
             entities.append(request.resolved(uuid.uuid4().hex, model, creator, now_ms))
         return entities, check_config(entities, config.routes_for(entities))
+
+    def _sealed(self, config: ConfigRequest, entities: Sequence[ServedEntity], creator: str) -> list[ServedEntity]:
+        """The entities with the secrets that they refer to, in the step that stores: no rotation comes between."""
+        return [
+            replace(
+                entity,
+                sealed=self._secrets.sealed_for(f"{request.field}.environment_vars", request.environment, creator),
+            )
+            for request, entity in zip(config.entities, entities, strict=True)
+        ]
 
     async def _announce(self, name: str) -> None:
         """Publish, wake the reconciler, and wait until gateways know: a query sent after the answer is answered right.

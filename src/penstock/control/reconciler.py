@@ -13,6 +13,7 @@ from penstock.client.supervisor import SupervisorClient
 from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher
+from penstock.control.secrets import Secrets
 from penstock.domain.endpoint import ConfigUpdate, Endpoint, complete, fail, switch
 from penstock.domain.limits import Limits
 from penstock.domain.planning import (
@@ -24,7 +25,9 @@ from penstock.domain.planning import (
     SwitchTraffic,
     plan,
 )
+from penstock.domain.replica import ReplicaSpec
 from penstock.stores.database import Database
+from penstock.stores.keyring import Undecryptable
 
 _CHECK_DEADLINE_EVERY_S = 5.0
 
@@ -40,6 +43,7 @@ class Reconciler:
         cluster: Cluster,
         supervisor: SupervisorClient,
         publisher: Publisher,
+        secrets: Secrets,
         limits: Limits,
         logs: Path,
     ) -> None:
@@ -47,6 +51,7 @@ class Reconciler:
         self._cluster = cluster
         self._supervisor = supervisor
         self._publisher = publisher
+        self._secrets = secrets
         self._limits = limits
         self._logs = logs
 
@@ -79,7 +84,7 @@ class Reconciler:
     async def _act(self, endpoint: Endpoint | None, action: Action) -> None:
         match action:
             case StartReplica(spec=spec):
-                await self._supervisor.launch(spec)
+                await self._launch(spec)
             case StopReplica(slot=slot):
                 await self._supervisor.stop(slot)
             case SwitchTraffic():
@@ -88,6 +93,17 @@ class Reconciler:
                 self._save(endpoint, complete)
             case FailUpdate(failures=failures):
                 self._save(endpoint, lambda planned: fail(planned, failures))
+
+    async def _launch(self, spec: ReplicaSpec) -> None:
+        """Start a replica, unless its secrets cannot be opened: the rest of the endpoint is not to wait for that."""
+        try:
+            secrets = self._secrets.values_for(spec)
+        except Undecryptable as exc:
+            _log.error(
+                "endpoint %s: %s is not started, a secret cannot be decrypted: %s", spec.endpoint_name, spec.slot, exc
+            )
+            return
+        await self._supervisor.launch(spec, secrets)
 
     def _save(self, planned: Endpoint | None, change: Callable[[Endpoint], Endpoint]) -> None:
         """Apply a change to the stored endpoint and publish what it makes of the routing table.

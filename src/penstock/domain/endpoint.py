@@ -11,7 +11,7 @@ The state machine is the contract's:
     v2 failed                 READY      UPDATE_FAILED  active v1  pending v2
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from penstock.domain.access import Grant
 from penstock.domain.errors import CallerError, InvalidParameterValue, ResourceConflict
 from penstock.domain.replica import Replica, ReplicaState
+from penstock.domain.secrets import Sealed
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.traffic import FULL, Route, check_routes
 
@@ -91,6 +92,14 @@ class Endpoint:
     """The pending config is ready and the gateways are being told to route to it."""
     stopped: bool = False
     last_version: int = 0
+
+    def sealed_for(self, deployment: str) -> dict[str, Sealed]:
+        """The secrets that replicas of a deployment get, by variable."""
+        for config in (self.active, self.pending):
+            for entity in config.entities if config is not None else ():
+                if entity.deployment_key(self.id) == deployment:
+                    return entity.sealed
+        return {}
 
     @property
     def routed(self) -> EndpointConfig | None:
@@ -201,6 +210,21 @@ def stop(endpoint: Endpoint, now_ms: int) -> Endpoint:
     if endpoint.active is None:
         raise CallerError(f"Endpoint '{endpoint.name}' has no active config, so there is nothing to stop.")
     return replace(endpoint, stopped=True, updated_at_ms=now_ms)
+
+
+def resealed(endpoint: Endpoint, reseal: Callable[[Sealed], Sealed]) -> Endpoint:
+    """The endpoint with every sealed value in its configs sealed anew."""
+
+    def changed(config: EndpointConfig | None) -> EndpointConfig | None:
+        if config is None:
+            return None
+        entities = (
+            replace(entity, sealed={name: reseal(sealed) for name, sealed in entity.sealed.items()})
+            for entity in config.entities
+        )
+        return replace(config, entities=tuple(entities))
+
+    return replace(endpoint, active=changed(endpoint.active), pending=changed(endpoint.pending))
 
 
 def is_ready(endpoint: Endpoint, replicas: Iterable[Replica]) -> bool:

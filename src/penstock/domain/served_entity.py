@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from penstock.domain.limits import Limits
+from penstock.domain.secrets import Sealed
 from penstock.domain.sizing import Sizing
 
 
@@ -44,15 +45,19 @@ class ServedEntity:
     """The alias that was resolved to `model`, if one was asked for."""
     creator: str = ""
     created_at_ms: int = 0
+    sealed: dict[str, Sealed] = field(default_factory=dict)
+    """By variable: what the secret that `environment` refers to held when the config was accepted."""
 
     def deployment_key(self, endpoint_id: str) -> str:
         """Names what a replica of this entity runs.
 
         Two configs of an endpoint whose entities have the same key share replicas, so that a change of the
-        traffic split alone starts nothing.
+        traffic split alone starts nothing. A secret counts by the version of its value: a new value means new replicas,
+        a new key to encrypt it with does not.
         """
         pairs = sorted(f"{name}={value}" for name, value in self.environment.items())
-        return _digest(endpoint_id, self.name, self.model.artifact_key, repr(self.sizing), *pairs)[:16]
+        secrets = sorted(f"{name}@{sealed.version}" for name, sealed in self.sealed.items())
+        return _digest(endpoint_id, self.name, self.model.artifact_key, repr(self.sizing), *pairs, *secrets)[:16]
 
     def request_timeout_s(self, limits: Limits) -> float:
         """The time limit of one request, seconds."""

@@ -26,12 +26,15 @@ from penstock.control.permissions import Permissions
 from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
+from penstock.control.secrets import Secrets
 from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.settings import Home
 from penstock.stores.database import Database, DatabaseUnusable
+from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
+from penstock.stores.secrets import SecretStore
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
 FIRST_PRINCIPAL = "admin"
@@ -48,11 +51,16 @@ def main() -> None:
     except DatabaseUnusable as exc:
         report_failure(launch, f"The state database cannot be used: {exc}")
         sys.exit(1)
+    try:
+        secrets = _open_secrets(home, database)
+    except KeyFileUnusable as exc:
+        report_failure(launch, f"The key file of secrets cannot be used: {exc}")
+        sys.exit(1)
     _ensure_first_token(home, database)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(launch, home, database) as parts:
+        async with _running(launch, home, database, secrets) as parts:
             set_parts(app, parts)
             report_ready(launch)
             yield
@@ -63,7 +71,9 @@ def main() -> None:
 
 
 @asynccontextmanager
-async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -> AsyncIterator[Parts]:
+async def _running(
+    launch: ControlPlaneLaunch, home: Home, database: Database, secrets: Secrets
+) -> AsyncIterator[Parts]:
     sockets = SocketFolder(home.run)
     supervisor = SupervisorClient(sockets)
     cluster = Cluster(supervisor)
@@ -85,7 +95,7 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
     loads = Loads()
     usages = Usages(cluster.replica_pids)
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=loads.take)
-    reconciler = Reconciler(database, cluster, supervisor, publisher, launch.limits, home.logs)
+    reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, home.logs)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -110,8 +120,9 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
             loops.create_task(usages.follow(), name="sample replicas"),
         ]
         yield Parts(
-            endpoints=Endpoints(database, registry, cluster, publisher, queue.add),
+            endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add),
             permissions=Permissions(database, publisher),
+            secrets=secrets,
             tokens=Tokens(database, publisher),
             metrics=Metrics(cluster, loads, usages),
             registry=registry,
@@ -124,6 +135,25 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
         for task in tasks:
             task.cancel()
         await supervisor.close()
+
+
+def _open_secrets(home: Home, database: Database) -> Secrets:
+    """Secrets with the keys of the key file, which is made on the first start.
+
+    A key that opens nothing of what is stored is no reason to stop: endpoints without secrets are served.
+
+    Raises:
+        KeyFileUnusable: there is none though there are secrets, or it is not as it must be.
+    """
+    store = SecretStore(database.engine)
+    sample = store.sample()
+    keys = KeyRing.load(home.secrets_key_file, is_needed=sample is not None)
+    try:
+        if sample is not None:
+            keys.open(sample)
+    except Undecryptable as exc:
+        _log.error("there are secrets that cannot be decrypted: %s; put back the key that they need", exc)
+    return Secrets(database, store, keys)
 
 
 def _ensure_first_token(home: Home, database: Database) -> None:

@@ -15,7 +15,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -25,6 +25,7 @@ import msgspec
 from penstock.control.logs import log_file
 from penstock.domain.access import agent_token
 from penstock.domain.replica import ReplicaSpec, ReplicaState
+from penstock.domain.secrets import Plaintext
 from penstock.processes.environment import kill_leftovers, replica_environment, system_environment
 from penstock.processes.launch import ControlPlaneLaunch, GatewayLaunch, Launch, MlflowLaunch, WorkerLaunch, log_as_json
 from penstock.runtime.capture import MAX_LOG_BYTES, read_log
@@ -118,11 +119,14 @@ class Supervisor:
             for name in (SUPERVISOR, CONTROL_PLANE, ROUTING):
                 self._sockets.remove(name)
 
-    def launch(self, spec: ReplicaSpec) -> None:
-        """Keep a replica running in the spec's slot, unless there is one already."""
+    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> None:
+        """Keep a replica running in the spec's slot, unless there is one already.
+
+        Secrets stay in this process's memory, for restarts, and reach the replica in its environment alone.
+        """
         if spec.slot not in self._tree and not self._stopping.is_set():
             self._specs[spec.slot] = spec
-            self._tree.add(self._replica_plan(spec))
+            self._tree.add(self._replica_plan(spec, secrets))
 
     def spec_of(self, name: str) -> ReplicaSpec | None:
         """What was launched in a slot."""
@@ -213,7 +217,8 @@ class Supervisor:
             listeners=listeners,
         )
 
-    def _replica_plan(self, spec: ReplicaSpec) -> ChildPlan:
+    def _replica_plan(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> ChildPlan:
+        own = {**spec.environment, **{name: secret.text for name, secret in secrets.items()}}
         listener = self._sockets.listen(slot_socket(spec.slot))
         tracking_uri = self._settings.tracking_uri
         return ChildPlan(
@@ -235,9 +240,7 @@ class Supervisor:
             ),
             start_log=log_file(self._home.logs, spec, "build"),
             run_log=log_file(self._home.logs, spec, "service"),
-            environment=replica_environment(
-                os.environ, self._home, spec.environment, with_credentials=tracking_uri is not None
-            ),
+            environment=replica_environment(os.environ, self._home, own, with_credentials=tracking_uri is not None),
             folder=self._home.run,
             listeners=(listener,),
             drain_timeout_s=spec.drain_timeout_s,

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 import psutil
 
 from penstock.domain.replica import ReplicaSpec
+from penstock.domain.secrets import Plaintext
 from penstock.runtime.tree import Child, ProcessTree
 from penstock.wire.messages import (
     MAX_LINE_BYTES,
@@ -35,8 +36,8 @@ from penstock.wire.messages import (
 class ReplicaHost(Protocol):
     """Starts replicas; knows what was launched in each slot."""
 
-    def launch(self, spec: ReplicaSpec) -> None:
-        """Keep a replica running in the spec's slot."""
+    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> None:
+        """Keep a replica running in the spec's slot, with these secrets as variables."""
 
     def spec_of(self, name: str) -> ReplicaSpec | None:
         """What was launched under that name, if it is a slot."""
@@ -113,8 +114,8 @@ class SupervisorServer:
         if tree is None:
             return Refused(request.id, "the supervisor is starting")
         match request:
-            case Launch(id=request_id, spec=spec):
-                self._host.launch(spec)
+            case Launch(id=request_id, spec=spec, secrets=secrets):
+                self._host.launch(spec, secrets)
                 return Done(request_id)
             case Stop(id=request_id, slot=slot):
                 if self._host.spec_of(slot) is None:

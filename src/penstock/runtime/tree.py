@@ -44,7 +44,8 @@ class ChildPlan:
     """Output until the child is ready."""
     run_log: Path
     """Output from then on."""
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
+    """Of a replica it holds secrets in clear."""
     folder: Path
     listeners: tuple[socket.socket, ...] = ()
     """Listening sockets that the child inherits; they stay open here while the child is dead."""

@@ -6,7 +6,7 @@ columns that are searched.
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ class Database:
     """Endpoints and tokens, one call a transaction."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+        self.engine = engine
+        """Shared with what keeps other state in the same database."""
 
     @classmethod
     def open(cls, url: str) -> "Database":
@@ -81,7 +82,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     def endpoints(self) -> list[Endpoint]:
         """All endpoints, oldest first."""
@@ -178,13 +179,22 @@ class Database:
         with self._transaction() as connection:
             return connection.execute(sa.delete(tokens).where(tokens.c.id == token_id)).rowcount > 0
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except sa.exc.OperationalError as exc:
-            raise TemporarilyUnavailable(f"The state database cannot be used now: {exc.orig}.") from exc
+    def _transaction(self) -> AbstractContextManager[sa.Connection]:
+        return transaction(self.engine)
+
+
+@contextmanager
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose changes are kept together when the block ends, or none of them if it fails.
+
+    Raises:
+        TemporarilyUnavailable: the database is locked, full or gone.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.OperationalError as exc:
+        raise TemporarilyUnavailable(f"The state database cannot be used now: {exc.orig}.") from exc
 
 
 def _principal(row: sa.Row[Any]) -> Principal:

@@ -15,6 +15,7 @@ import msgspec
 from penstock.domain.load import EntityLoad
 from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.routing import RoutingTable
+from penstock.domain.secrets import Plaintext
 
 PRINCIPAL_HEADER = "x-penstock-principal"
 """Header in which a gateway tells the control plane who asks; clients cannot send it."""
@@ -31,6 +32,8 @@ class Launch(msgspec.Struct, tag=True, frozen=True):
 
     id: int
     spec: ReplicaSpec
+    secrets: dict[str, Plaintext] = {}
+    """Values of variables that stand in the spec as references; not in the spec, because snapshots tell specs."""
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):

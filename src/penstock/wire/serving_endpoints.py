@@ -15,6 +15,7 @@ from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.names import check_environment_variable, check_served_entity_name
 from penstock.domain.prediction import ExecutorKind
 from penstock.domain.requests import ConfigRequest, EntityRequest
+from penstock.domain.secrets import reference_in
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.sizing import choose_sizing
 from penstock.domain.traffic import Route
@@ -29,7 +30,6 @@ from penstock.wire.endpoint_settings import (
 )
 
 MAX_ENVIRONMENT_VARIABLES = 30
-_SECRET_OPEN = "{{secrets/"  # noqa: S105 - the syntax of a reference, no secret
 
 
 class ServedEntityInput(In):
@@ -176,8 +176,7 @@ def _check_environment(environment: Mapping[str, str], at: str) -> None:
         )
     for name, value in environment.items():
         check_environment_variable(at, name, value)
-        if value.startswith(_SECRET_OPEN):
-            raise InvalidParameterValue(f"{at}.{name}: the secret '{value}' does not exist.")
+        reference_in(f"{at}.{name}", value)
     _check_number(environment, at, "PENSTOCK_REQUEST_TIMEOUT_S", float, 0.1, 3600)
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
     executor = environment.get("PENSTOCK_EXECUTOR")

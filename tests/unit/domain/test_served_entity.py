@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 
 from penstock.domain.limits import Limits
+from penstock.domain.secrets import Sealed
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.sizing import Sizing, WorkloadSize
 from unit.builders import ENDPOINT_ID, entity
 
 BASE = entity(environment={"A": "1", "B": "2"})
 KEY = BASE.deployment_key(ENDPOINT_ID)
+SECRET = replace(BASE, sealed={"A": Sealed("v1", "cipher")})
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,14 @@ def test_entities_that_run_the_same_share_replicas(same: ServedEntity) -> None:
 )
 def test_entities_that_run_differently_have_replicas_of_their_own(other: ServedEntity) -> None:
     assert other.deployment_key(ENDPOINT_ID) != KEY
+
+
+def test_a_secret_counts_by_its_version_not_by_its_ciphertext() -> None:
+    key = SECRET.deployment_key(ENDPOINT_ID)
+    assert key != KEY
+    assert replace(SECRET, sealed={"A": Sealed("v1", "rotated")}).deployment_key(ENDPOINT_ID) == key
+    assert replace(SECRET, sealed={"A": Sealed("v2", "cipher")}).deployment_key(ENDPOINT_ID) != key
+    assert replace(SECRET, sealed={"B": Sealed("v1", "cipher")}).deployment_key(ENDPOINT_ID) != key
 
 
 def test_endpoints_never_share_replicas() -> None:

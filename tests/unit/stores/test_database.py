@@ -13,14 +13,25 @@ from sqlalchemy import create_engine
 from penstock.domain.access import Grant, GranteeKind, Level, Principal, Token
 from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
 from penstock.domain.errors import ResourceAlreadyExists
+from penstock.domain.secrets import Sealed, SecretScope
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.traffic import Route
 from penstock.stores import database as module
 from penstock.stores.database import Database, DatabaseUnusable
+from penstock.stores.secrets import SecretStore
 
 CONFIG = EndpointConfig(
     3,
-    (ServedEntity("1" * 32, "m-1", ModelVersion("m", "1", 7), environment={"A": "b"}, alias="champion"),),
+    (
+        ServedEntity(
+            "1" * 32,
+            "m-1",
+            ModelVersion("m", "1", 7),
+            environment={"A": "b"},
+            alias="champion",
+            sealed={"A": Sealed("v", "c")},
+        ),
+    ),
     (Route("m-1", 100),),
     5,
 )
@@ -105,6 +116,30 @@ def test_state_of_the_first_schema_is_brought_along(file: Path) -> None:
     assert database.principals() == [Principal("admin", ("admins",)), Principal("ann")]
     assert len(database.tokens()) == 3
     database.close()
+
+
+def test_endpoints_of_before_secrets_are_read_and_the_tables_are_there(file: Path) -> None:
+    database = opened(file)
+    database.insert_endpoint(ENDPOINT)
+    with sqlite3.connect(file) as raw:
+        (text,) = raw.execute("SELECT document FROM endpoints").fetchone()
+        raw.execute(
+            "UPDATE endpoints SET document = ?",
+            (text.replace('"sealed":{"A":{"version":"v","ciphertext":"c"}}', '"old":1'),),
+        )
+    raw.close()
+    endpoint = database.endpoint("x")
+    assert endpoint is not None
+    assert endpoint.active is not None
+    assert endpoint.active.entities[0].sealed == {}
+    store = SecretStore(database.engine)
+    scope = SecretScope("s", "ann", is_shared=True, created_at_ms=3)
+    store.insert_scope(scope)
+    store.save("s", "k", Sealed("v", "c"), 4)
+    database.close()
+    again = SecretStore(opened(file).engine)
+    assert again.scopes() == [scope]
+    assert again.sealed("s", "k") == Sealed("v", "c")
 
 
 def test_state_of_a_newer_release_is_refused_and_left_alone(file: Path) -> None:

@@ -10,6 +10,7 @@ from penstock.domain.access import Scope
 from penstock.domain.endpoint import switch
 from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.routing import Access, RoutingTable, build_table, succeed
+from penstock.domain.secrets import Plaintext
 from penstock.domain.served_entity import ModelVersion
 from penstock.wire.messages import (
     Acknowledge,
@@ -45,7 +46,8 @@ TABLE = succeed(
         LIMITS,
     ),
 )
-REQUESTS = [Launch(1, SPEC), Stop(2, "k-0"), Recycle(3, "k-0", 77, "it hangs"), Watch(4), List(5)]
+SECRET = Launch(6, SPEC, {"KEY": Plaintext("canary-ü")})
+REQUESTS = [Launch(1, SPEC), SECRET, Stop(2, "k-0"), Recycle(3, "k-0", 77, "it hangs"), Watch(4), List(5)]
 ANSWERS = [
     Done(1),
     Refused(2, "no"),
@@ -87,6 +89,12 @@ def read_all(stream: bytes, decoder: msgspec.json.Decoder) -> list[object]:
 )
 def test_messages_are_read_as_they_were_written(messages: list[msgspec.Struct], decoder: msgspec.json.Decoder) -> None:
     assert read_all(b"".join(encode_line(message) for message in messages), decoder) == messages
+
+
+def test_a_launch_does_not_show_its_secrets_and_a_snapshot_has_none() -> None:
+    assert "canary" not in repr(SECRET)
+    assert b"canary" in encode_line(SECRET)
+    assert b"canary" not in encode_line(Snapshot(0, [], [ReplicaInfo(SECRET.spec, ReplicaState.READY, False, 0, "")]))
 
 
 @pytest.mark.parametrize(

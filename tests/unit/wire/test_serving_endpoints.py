@@ -131,8 +131,8 @@ def test_unknown_fields_are_ignored_at_every_level() -> None:
             "config.served_entities[0].environment_vars: got the name 'A B'",
         ),
         (
-            {"served_entities": [{**E, "environment_vars": {"A": "{{secrets/s/k}}"}}]},
-            "config.served_entities[0].environment_vars.A: the secret",
+            {"served_entities": [{**E, "environment_vars": {"A": "{{secrets/s}}"}}]},
+            "config.served_entities[0].environment_vars.A: got '{{secrets/s}}'; wanted {{secrets/<scope>/<key>}}",
         ),
         (
             {"served_entities": [{**E, "environment_vars": {"PENSTOCK_REQUEST_TIMEOUT_S": "nan"}}]},
