@@ -70,9 +70,9 @@ def _describe(error: ValidationError, *, hides_input: bool = False) -> str:
     wanted = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "missing":
         return f"{field}: missing; it is required."
-    if hides_input:
-        return f"{field or 'The body'}: {wanted}; what came is not shown."
     shown = repr(first["input"])
+    if hides_input or "_plaintext" in shown:  # a key of an external model came in clear
+        return f"{field or 'The body'}: {wanted}; what came is not shown."
     if len(shown) > _MAX_SHOWN:
         shown = shown[:_MAX_SHOWN] + "…"
     return f"{field or 'The body'}: got {shown}; {wanted}."

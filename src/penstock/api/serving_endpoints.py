@@ -100,7 +100,11 @@ async def endpoint_openapi(context: Context, caller: Caller, name: str, request:
     endpoint = permitted(context, caller, name, Level.CAN_VIEW)
     if endpoint.active is None or not context.endpoints.is_ready(endpoint):
         raise InvalidParameterValue(f"Endpoint '{name}' is not ready, so it has no OpenAPI document yet.")
-    signatures = {entity.name: read_signature(context.artifacts, entity.model) for entity in endpoint.active.entities}
+    signatures = {
+        entity.name: read_signature(context.artifacts, entity.model)
+        for entity in endpoint.active.entities
+        if entity.model is not None
+    }
     address = f"{request.url.scheme}://{request.headers.get(CLIENT_HOST_HEADER, request.url.netloc)}"
     return encode_openapi(endpoint.name, endpoint.active.version, address, signatures)
 
@@ -181,5 +185,8 @@ def detailed(context: Context, caller: str, endpoint: Endpoint) -> dict[str, Any
 def _task(context: Context, endpoint: Endpoint) -> str | None:
     """What the first of its models that says so does; known once that model has been fetched."""
     config = endpoint.active or endpoint.pending
-    tasks = (read_traits(context.artifacts, entity.model).task for entity in (config.entities if config else ()))
+    entities = config.entities if config else ()
+    if config is not None and config.is_external:
+        return next(entity.external.task for entity in entities if entity.external)
+    tasks = (read_traits(context.artifacts, entity.model).task for entity in entities if entity.model)
     return next((task for task in tasks if task is not None), None)

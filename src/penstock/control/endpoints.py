@@ -30,7 +30,7 @@ from penstock.domain.endpoint import (
 from penstock.domain.errors import CallerError, ResourceAlreadyExists, ResourceDoesNotExist
 from penstock.domain.names import check_endpoint_name
 from penstock.domain.requests import ConfigRequest, EndpointRequest
-from penstock.domain.served_entity import ServedEntity
+from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.traffic import Route
 from penstock.stores.database import Database
 
@@ -189,19 +189,27 @@ class Endpoints:
     ) -> tuple[list[ServedEntity], tuple[Route, ...]]:
         entities = []
         for request in config.entities:
-            if request.alias is not None:
-                model = await self._registry.version_of_alias(request.field, request.model_name, request.alias)
+            model: ModelVersion | None = None
+            if request.external is not None:
+                pass  # no registry knows it
+            elif request.alias is not None:
+                model = await self._registry.version_of_alias(request.at, request.model_name, request.alias)
             else:
-                model = await self._registry.version(request.field, request.model_name, request.version or "")
+                model = await self._registry.version(request.at, request.model_name, request.version or "")
             entities.append(request.resolved(uuid.uuid4().hex, model, creator, now_ms))
         return entities, check_config(entities, config.routes_for(entities))
 
     def _sealed(self, config: ConfigRequest, entities: Sequence[ServedEntity], creator: str) -> list[ServedEntity]:
         """The entities with the secrets that they refer to, in the step that stores: no rotation comes between."""
+        seal = self._secrets
         return [
             replace(
                 entity,
-                sealed=self._secrets.sealed_for(f"{request.field}.environment_vars", request.environment, creator),
+                sealed={
+                    **seal.sealed_for(f"{request.at}.environment_vars", request.environment, creator),
+                    **seal.sealed_for(f"{request.at}.external_model", request.references, creator),
+                    **{path: seal.seal(key) for path, key in request.plaintexts.items()},
+                },
             )
             for request, entity in zip(config.entities, entities, strict=True)
         ]

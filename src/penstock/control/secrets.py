@@ -131,6 +131,10 @@ class Secrets:
         check_entity_secrets(field, values)
         return sealed
 
+    def seal(self, value: Plaintext) -> Sealed:
+        """A value that came in clear, encrypted."""
+        return self._keys.seal(value.text.encode())
+
     def values_for(self, spec: ReplicaSpec) -> dict[str, Plaintext]:
         """What a replica gets in place of the references among its variables.
 

@@ -56,6 +56,11 @@ class EndpointConfig:
     routes: tuple[Route, ...]
     started_at_ms: int = 0
 
+    @property
+    def is_external(self) -> bool:
+        """Whether it serves external models; they are not mixed with registered ones."""
+        return any(entity.external is not None for entity in self.entities)
+
     def entity(self, name: str) -> ServedEntity | None:
         """The entity of that name."""
         return next((entity for entity in self.entities if entity.name == name), None)
@@ -144,6 +149,11 @@ def check_config(entities: Sequence[ServedEntity], routes: Sequence[Route]) -> t
             raise InvalidParameterValue(
                 f"served_entities[{index}].name: '{name}' is the name of another served entity; give each its own."
             )
+    tasks = {entity.external.task if entity.external else None for entity in entities}
+    if len(tasks) > 1:
+        raise InvalidParameterValue(
+            "served_entities: external models cannot be mixed with registered ones, nor with those of another task."
+        )
     if not routes:
         if len(entities) > 1:
             raise InvalidParameterValue(
@@ -161,8 +171,13 @@ def begin_update(
 
     Raises:
         ResourceConflict: an update is in progress.
+        InvalidParameterValue: the endpoint would change between registered and external models.
     """
     check_not_updating(endpoint)
+    if endpoint.active is not None and endpoint.active.is_external != (entities[0].external is not None):
+        raise InvalidParameterValue(
+            "served_entities: an endpoint cannot change between registered and external models; create another."
+        )
     version = endpoint.last_version + 1
     return replace(
         endpoint,

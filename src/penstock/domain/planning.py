@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
+from penstock.domain.external_model import NOT_SERVED
 from penstock.domain.limits import Limits
 from penstock.domain.replica import Replica, ReplicaSpec, ReplicaState, replica_specs
 
@@ -113,6 +114,8 @@ def _advance(
     failures: dict[str, str] = {}
     waiting: dict[str, str] = {}
     for entity in pending.entities:
+        if entity.external is not None:
+            failures[entity.name] = NOT_SERVED
         for spec in replica_specs(endpoint.id, endpoint.name, pending.version, entity, limits):
             replica = seen.get(spec.slot)
             if replica is not None and replica.state is ReplicaState.READY:

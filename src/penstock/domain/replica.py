@@ -59,7 +59,9 @@ class Replica:
 def replica_specs(
     endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, limits: Limits
 ) -> tuple[ReplicaSpec, ...]:
-    """The replicas that serve one entity within the limits."""
+    """The replicas that serve one entity within the limits; an external model has none."""
+    if entity.model is None:
+        return ()
     key = entity.deployment_key(endpoint_id)
     return tuple(
         ReplicaSpec(

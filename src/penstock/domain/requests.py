@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from penstock.domain.endpoint import JsonObject
+from penstock.domain.external_model import ExternalModel
 from penstock.domain.names import check_served_entity_name, default_entity_name
+from penstock.domain.secrets import Plaintext
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.sizing import Sizing
 from penstock.domain.traffic import Route
@@ -14,7 +16,8 @@ from penstock.domain.traffic import Route
 class EntityRequest:
     """A served entity as it was asked for: its version may still be an alias."""
 
-    field: str
+    at: str
+    """Where it stands in the request, for messages."""
     model_name: str
     version: str | None
     alias: str | None
@@ -22,11 +25,17 @@ class EntityRequest:
     sizing: Sizing
     environment: dict[str, str]
     instance_profile_arn: str | None
+    external: ExternalModel | None = None
+    """Comes in place of a model's name and version."""
+    plaintexts: dict[str, Plaintext] = field(default_factory=dict)
+    """Keys of an external model that came in clear, by the path of their field."""
+    references: dict[str, str] = field(default_factory=dict)
+    """Keys of an external model that came as references to secrets."""
 
-    def resolved(self, entity_id: str, model: ModelVersion, creator: str, now_ms: int) -> ServedEntity:
-        """The served entity, once the registry has told which version it is."""
-        name = self.name or default_entity_name(model.name, model.version)
-        check_served_entity_name(f"{self.field}.name", name)
+    def resolved(self, entity_id: str, model: ModelVersion | None, creator: str, now_ms: int) -> ServedEntity:
+        """The served entity, once the registry has told which version it is; None for an external model."""
+        name = self.name or self._default_name(model)
+        check_served_entity_name(f"{self.at}.name", name)
         return ServedEntity(
             entity_id,
             name,
@@ -37,7 +46,13 @@ class EntityRequest:
             self.alias,
             creator,
             now_ms,
+            external=self.external,
         )
+
+    def _default_name(self, model: ModelVersion | None) -> str:
+        if model is not None:
+            return default_entity_name(model.name, model.version)
+        return "" if self.external is None else self.external.default_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""A served entity: one version of a registered model, sized and named."""
+"""A served entity: one version of a registered model, or an external one, sized and named."""
 
 import hashlib
 from dataclasses import dataclass, field
 
+from penstock.domain.external_model import ExternalModel
 from penstock.domain.limits import Limits
 from penstock.domain.secrets import Sealed
 from penstock.domain.sizing import Sizing
@@ -37,7 +38,8 @@ class ServedEntity:
     id: str
     """32 hexadecimal digits, new with every config."""
     name: str
-    model: ModelVersion
+    model: ModelVersion | None
+    """None for an external model."""
     sizing: Sizing = field(default_factory=Sizing)
     environment: dict[str, str] = field(default_factory=dict)
     instance_profile_arn: str | None = None
@@ -46,7 +48,9 @@ class ServedEntity:
     creator: str = ""
     created_at_ms: int = 0
     sealed: dict[str, Sealed] = field(default_factory=dict)
-    """By variable: what the secret that `environment` refers to held when the config was accepted."""
+    """What secrets held when the config was accepted, by the variable of `environment` that refers to one; keys of an
+    external model by the path of their field."""
+    external: ExternalModel | None = None
 
     def deployment_key(self, endpoint_id: str) -> str:
         """Names what a replica of this entity runs.
@@ -57,7 +61,8 @@ class ServedEntity:
         """
         pairs = sorted(f"{name}={value}" for name, value in self.environment.items())
         secrets = sorted(f"{name}@{sealed.version}" for name, sealed in self.sealed.items())
-        return _digest(endpoint_id, self.name, self.model.artifact_key, repr(self.sizing), *pairs, *secrets)[:16]
+        what = repr(self.external) if self.model is None else self.model.artifact_key
+        return _digest(endpoint_id, self.name, what, repr(self.sizing), *pairs, *secrets)[:16]
 
     def request_timeout_s(self, limits: Limits) -> float:
         """The time limit of one request, seconds."""

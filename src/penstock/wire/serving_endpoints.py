@@ -28,6 +28,7 @@ from penstock.wire.endpoint_settings import (
     TelemetryInput,
     encode_tags,
 )
+from penstock.wire.external_models import decode_external_model, encode_external_model
 
 MAX_ENVIRONMENT_VARIABLES = 30
 
@@ -131,19 +132,6 @@ def _decode_routes(traffic: TrafficConfigInput | None, at: str) -> tuple[Route, 
 
 
 def _decode_entity(entity: ServedEntityInput, at: str) -> EntityRequest:
-    if entity.external_model is not None:
-        raise InvalidParameterValue(f"{at}.external_model: external models are not supported by this release.")
-    model_name = _one_of(at, entity_name=entity.entity_name, model_name=entity.model_name)
-    version = _one_of(at, entity_version=entity.entity_version, model_version=entity.model_version)
-    alias = None
-    if version.startswith("@"):
-        alias, version = version[1:], ""
-        if not alias:
-            raise InvalidParameterValue(f"{at}.entity_version: got '@' without the name of an alias.")
-    elif not (version.isascii() and version.isdigit()):
-        raise InvalidParameterValue(
-            f'{at}.entity_version: got \'{version}\'; wanted a version number like "3", or an alias like "@champion".'
-        )
     if entity.name is not None:
         check_served_entity_name(f"{at}.name", entity.name)
     environment = dict(entity.environment_vars or {})
@@ -156,9 +144,24 @@ def _decode_entity(entity: ServedEntityInput, at: str) -> EntityRequest:
         entity.min_provisioned_concurrency,
         entity.max_provisioned_concurrency,
     )
-    return EntityRequest(
-        at, model_name, version or None, alias, entity.name, sizing, environment, entity.instance_profile_arn
-    )
+    arn = entity.instance_profile_arn
+    if entity.external_model is not None:
+        if entity.entity_name or entity.model_name:
+            raise InvalidParameterValue(f"{at}.external_model: came together with the name of a model; give one.")
+        external = decode_external_model(entity.external_model, f"{at}.external_model")
+        return EntityRequest(at, "", None, None, entity.name, sizing, environment, arn, *external)
+    model_name = _one_of(at, entity_name=entity.entity_name, model_name=entity.model_name)
+    version = _one_of(at, entity_version=entity.entity_version, model_version=entity.model_version)
+    alias = None
+    if version.startswith("@"):
+        alias, version = version[1:], ""
+        if not alias:
+            raise InvalidParameterValue(f"{at}.entity_version: got '@' without the name of an alias.")
+    elif not (version.isascii() and version.isdigit()):
+        raise InvalidParameterValue(
+            f'{at}.entity_version: got \'{version}\'; wanted a version number like "3", or an alias like "@champion".'
+        )
+    return EntityRequest(at, model_name, version or None, alias, entity.name, sizing, environment, arn)
 
 
 def _one_of(at: str, **fields: str | int | None) -> str:
@@ -232,13 +235,8 @@ def encode_summary(endpoint: Endpoint, is_ready: bool, task: str | None = None) 
     config = endpoint.active or endpoint.pending
     if config is not None:
         document["config"] = {
-            "served_entities": [
-                {"name": e.name, "entity_name": e.model.name, "entity_version": e.model.version}
-                for e in config.entities
-            ],
-            "served_models": [
-                {"name": e.name, "model_name": e.model.name, "model_version": e.model.version} for e in config.entities
-            ],
+            "served_entities": [{"name": e.name, **_encode_model(e)} for e in config.entities],
+            "served_models": [_as_served_model({"name": e.name, **_encode_model(e)}) for e in config.entities],
         }
     return document
 
@@ -294,8 +292,7 @@ def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]
     sizing = entity.sizing
     document: dict[str, Any] = {
         "name": entity.name,
-        "entity_name": entity.model.name,
-        "entity_version": entity.model.version,
+        **_encode_model(entity),
         "workload_type": sizing.workload_type.value,
         "scale_to_zero_enabled": sizing.scale_to_zero,
         "creator": entity.creator,
@@ -318,6 +315,12 @@ def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]
     if entity.alias is not None:
         document["entity_alias"] = entity.alias
     return document
+
+
+def _encode_model(entity: ServedEntity) -> dict[str, Any]:
+    if entity.external is not None:
+        return {"external_model": encode_external_model(entity.external)}
+    return {} if entity.model is None else {"entity_name": entity.model.name, "entity_version": entity.model.version}
 
 
 def _as_served_model(entity: Mapping[str, Any]) -> dict[str, Any]:
