@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from penstock import __version__
-from penstock.api import endpoint_settings, penstock, permissions, serving_endpoints, workspace
+from penstock.api import endpoint_settings, login, penstock, permissions, serving_endpoints, workspace
 from penstock.api.bodies import body_schemas
 from penstock.api.context import Parts, caller_of
 from penstock.domain.errors import (
@@ -33,17 +33,14 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
         title="Penstock",
         version=__version__,
         lifespan=lifespan,
-        dependencies=[Depends(caller_of)],
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/2.0/penstock/openapi.json",
     )
-    app.include_router(workspace.router)
-    app.include_router(serving_endpoints.router)
-    app.include_router(endpoint_settings.router)
-    app.include_router(permissions.router)
-    app.include_router(penstock.router)
+    app.include_router(login.router)
+    for part in (workspace, serving_endpoints, endpoint_settings, permissions, penstock):
+        app.include_router(part.router, dependencies=[Depends(caller_of)])
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

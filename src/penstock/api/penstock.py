@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from pydantic import StrictStr
 
 from penstock.api.bodies import body_of_type, documented
-from penstock.api.context import Caller, Context
+from penstock.api.context import Caller, Context, Credential
 from penstock.client.supervisor import SupervisorUnreachable
 from penstock.domain.access import Token
 from penstock.domain.errors import TemporarilyUnavailable
@@ -70,6 +70,13 @@ async def revoke_token(context: Context, caller: Caller, token_id: str) -> dict[
         context.permissions.require_admin(caller, "revoke tokens of others")
     await context.tokens.revoke(token_id)
     return {}
+
+
+@router.post("/login-codes")
+async def create_login_code(context: Context, caller: Caller, credential: Credential) -> dict[str, Any]:
+    """A code for `/login?code=…`: it logs a browser in as the caller, once. It stands nowhere but in this answer."""
+    code, secret = context.sessions.make_code(caller, credential)
+    return {"code": secret, "expires_at_ms": code.expires_at_ms}
 
 
 @router.get("/principals")

@@ -26,6 +26,7 @@ from penstock.control.permissions import Permissions
 from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
+from penstock.control.sessions import Sessions
 from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
@@ -71,7 +72,12 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
 
     def build() -> RoutingTable:
         return build_table(
-            database.endpoints(), database.tokens(), replica_access, launch.limits, database.principals()
+            database.endpoints(),
+            database.tokens(),
+            replica_access,
+            launch.limits,
+            database.principals(),
+            database.sessions(),
         )
 
     def wake_all() -> None:
@@ -108,6 +114,7 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
             endpoints=Endpoints(database, registry, cluster, publisher, queue.add),
             permissions=Permissions(database, publisher),
             tokens=Tokens(database, publisher),
+            sessions=Sessions(database, publisher),
             metrics=Metrics(cluster, loads, usages),
             registry=registry,
             supervisor=supervisor,
@@ -115,6 +122,7 @@ async def _running(launch: ControlPlaneLaunch, home: Home, database: Database) -
             artifacts=home.artifacts,
             workspace_id=zlib.crc32(str(home.path).encode()),
             limits=launch.limits,
+            is_secure=launch.is_secure,
         )
         for task in tasks:
             task.cancel()
