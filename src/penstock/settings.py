@@ -72,10 +72,10 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """A certificate with its chain and its key, PEM."""
+    """Paths of a certificate with its chain and of its key, PEM; text, because gateways are told them."""
 
-    certificate: Path
-    key: Path
+    certificate: str
+    key: str
     names: tuple[str, ...] = ()
     """Hosts that the certificate is for, without wildcards."""
 

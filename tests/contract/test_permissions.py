@@ -170,6 +170,7 @@ OPEN_TO_ALL = {
     ("GET", "/api/2.0/penstock/models"),
     ("GET", "/api/2.0/penstock/tokens"),
     ("GET", "/api/2.0/penstock/principals"),
+    ("POST", "/api/2.0/penstock/login-codes"),
 }
 
 

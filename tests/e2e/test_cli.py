@@ -51,6 +51,7 @@ def test_a_taken_port_names_the_port_and_the_option(tmp_path: Path) -> None:
         (["up", "--tracking-uri", "sqlite:///x"], {}, "sqlite:///x"),
         (["up"], {"PENSTOCK_PORT": "http"}, "PENSTOCK_PORT"),
         (["up"], {"PENSTOCK_QUEUE_SIZE": "-1"}, "PENSTOCK_QUEUE_SIZE"),
+        (["up"], {"PENSTOCK_CORS_ORIGINS": "app.example.com"}, "PENSTOCK_CORS_ORIGINS"),
         (["nothing"], {}, "nothing"),
     ],
 )

@@ -22,6 +22,8 @@ from penstock.domain.errors import (
 )
 from penstock.wire.errors import body_of, headers_of, status_of
 
+FOR_ANYBODY = (login.router,)
+"""Routes that ask for no principal; every other one does."""
 _METHOD_NOT_ALLOWED = 405
 
 _log = logging.getLogger(__name__)
@@ -38,7 +40,8 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
         redoc_url=None,
         openapi_url="/api/2.0/penstock/openapi.json",
     )
-    app.include_router(login.router)
+    for router in FOR_ANYBODY:
+        app.include_router(router)
     for part in (workspace, serving_endpoints, endpoint_settings, permissions, penstock):
         app.include_router(part.router, dependencies=[Depends(caller_of)])
     generate = app.openapi

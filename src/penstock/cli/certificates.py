@@ -27,7 +27,7 @@ def checked_files(certificate_file: Path, key_file: Path, now: datetime) -> TlsF
             f"--tls-cert: {certificate_file} is valid from {_day(certificate.not_valid_before_utc)} to "
             f"{_day(certificate.not_valid_after_utc)}; wanted one that is valid now."
         )
-    files = TlsFiles(certificate_file, key_file, _names(certificate))
+    files = TlsFiles(str(certificate_file), str(key_file), _names(certificate))
     try:
         server_context(files)
     except ssl.SSLError as exc:

@@ -30,6 +30,8 @@ from penstock.wire.routing_table import load_table
 from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, slot_socket
 
 _DRAIN_TIMEOUT_S = 30.0
+_TLS_CLOSE_TIMEOUT_S = 300.0
+"""Sending the rest of an answer falls into it: as long as a client may take for that."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +76,12 @@ async def _serve(launch: GatewayLaunch) -> None:
 
     async def listen(descriptor: int, tls: ssl.SSLContext | None) -> asyncio.Server:
         listener = socket.socket(fileno=descriptor)
-        return await loop.create_server(lambda: HttpConnection(routes, connections), sock=listener, ssl=tls)
+        return await loop.create_server(
+            lambda: HttpConnection(routes, connections),
+            sock=listener,
+            ssl=tls,
+            ssl_shutdown_timeout=None if tls is None else _TLS_CLOSE_TIMEOUT_S,
+        )
 
     servers = [await listen(launch.listen_fd, server_context(launch.tls) if launch.tls else None)]
     if launch.local_fd is not None:
