@@ -56,6 +56,8 @@ def test_a_model_is_logged_served_and_queried_over_tls(secure: Stack) -> None:
     secure.wait_ready("over-tls")
     answer = secure.workspace().serving_endpoints.query("over-tls", dataframe_records=[ROW])
     assert answer.predictions[0]["version"] == "1"
+    document = secure.call("GET", f"{MANAGEMENT}/over-tls/openapi").json()
+    assert document["servers"][0]["url"].startswith(secure.url)
     by_command = penstock("endpoints", "query", "over-tls", "-d", json.dumps({"inputs": [ROW]}), home=secure.home)
     assert by_command.returncode == 0, by_command.stderr
 

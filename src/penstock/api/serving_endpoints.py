@@ -101,7 +101,8 @@ async def endpoint_openapi(context: Context, caller: Caller, name: str, request:
     if endpoint.active is None or not context.endpoints.is_ready(endpoint):
         raise InvalidParameterValue(f"Endpoint '{name}' is not ready, so it has no OpenAPI document yet.")
     signatures = {entity.name: read_signature(context.artifacts, entity.model) for entity in endpoint.active.entities}
-    address = f"{request.url.scheme}://{request.headers.get(CLIENT_HOST_HEADER, request.url.netloc)}"
+    scheme = "https" if context.is_secure else request.url.scheme
+    address = f"{scheme}://{request.headers.get(CLIENT_HOST_HEADER, request.url.netloc)}"
     return encode_openapi(endpoint.name, endpoint.active.version, address, signatures)
 
 

@@ -637,7 +637,7 @@ def test_draining_closes_an_idle_connection_at_once() -> None:
 def test_draining_waits_for_no_idle_client_that_does_not_close() -> None:
     """Over TLS a close is only done when the client has closed, too."""
 
-    async def script() -> None:
+    async def run() -> None:
         client = FakeClient()
         client.transport.waits_for_client = True
         client.connection.drain()
@@ -648,7 +648,7 @@ def test_draining_waits_for_no_idle_client_that_does_not_close() -> None:
         assert client.transport.was_aborted
         assert not client.connections
 
-    run_at_once(script)
+    script(run)
 
 
 def test_draining_lets_what_has_begun_be_answered() -> None:
