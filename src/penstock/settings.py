@@ -1,12 +1,14 @@
 """Settings: read from the environment once, at the start of a process, and passed down from there."""
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.domain.limits import Limits
 
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 PARTIAL_SUFFIX = ".partial"
 """Ends the names of folders in `artifacts/` whose fetch has not ended."""
 
@@ -74,6 +76,16 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Paths of a certificate with its chain and of its key, PEM; text, because gateways are told them."""
+
+    certificate: str
+    key: str
+    names: tuple[str, ...] = ()
+    """Hosts that the certificate is for, without wildcards."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set for a stack."""
 
@@ -90,6 +102,10 @@ class Settings:
     tracking_authorization: str | None = None
     """What that server wants in `Authorization`: from `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and
     `MLFLOW_TRACKING_PASSWORD`, the variables of MLflow's own client."""
+    tls: TlsFiles | None = None
+    """Certificate and key (`--tls-cert`, `--tls-key`); without them clients are served plain HTTP."""
+    cors_origins: tuple[str, ...] = ()
+    """`PENSTOCK_CORS_ORIGINS`: origins whose pages may call from a browser, or `*`; none by default."""
     hold_timeout_s: float = 60.0
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
     limits: Limits = field(default_factory=Limits)
@@ -111,6 +127,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().resolve()),
         host=environment.get("PENSTOCK_HOST") or "127.0.0.1",
         port=_whole(environment, "PENSTOCK_PORT", 8080, 0, 65535),
+        cors_origins=_origins(environment, "PENSTOCK_CORS_ORIGINS"),
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
         limits=Limits(
             cores=cores,
@@ -129,6 +146,17 @@ def tracking_authorization(environment: Mapping[str, str]) -> str | None:
         password = environment.get("MLFLOW_TRACKING_PASSWORD", "")
         return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     return None
+
+
+def _origins(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    origins = tuple(part.strip() for part in environment.get(name, "").split(",") if part.strip())
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin) and origins != ("*",):
+            raise BadSetting(
+                f"{name}: got '{origin}'; wanted origins as browsers send them, such as 'https://app.example.com' or "
+                "'http://localhost:3000', in lower case, without a path, separated by commas; or '*' alone for any."
+            )
+    return origins
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -177,6 +177,7 @@ OPEN_TO_ALL = {
     ("GET", "/api/2.0/secrets/acls/get"),
     ("POST", "/api/2.0/secrets/acls/put"),
     ("POST", "/api/2.0/secrets/acls/delete"),
+    ("POST", "/api/2.0/penstock/login-codes"),
 }
 
 

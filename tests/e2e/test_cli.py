@@ -51,6 +51,7 @@ def test_a_taken_port_names_the_port_and_the_option(tmp_path: Path) -> None:
         (["up", "--tracking-uri", "sqlite:///x"], {}, "sqlite:///x"),
         (["up"], {"PENSTOCK_PORT": "http"}, "PENSTOCK_PORT"),
         (["up"], {"PENSTOCK_QUEUE_SIZE": "-1"}, "PENSTOCK_QUEUE_SIZE"),
+        (["up"], {"PENSTOCK_CORS_ORIGINS": "app.example.com"}, "PENSTOCK_CORS_ORIGINS"),
         (["nothing"], {}, "nothing"),
     ],
 )
@@ -203,7 +204,7 @@ def test_logs_of_processes_are_json_lines(stack: Stack, live: str) -> None:
     assert {"time", "level", "logger", "message", "pid"} <= set(record)
 
 
-def test_listening_beyond_loopback_warns(tmp_path: Path) -> None:
+def test_up_warns_beyond_loopback_and_prints_a_link_that_logs_in(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "penstock", "up", "--host", "0.0.0.0", "--port", "0", "--home", str(tmp_path / "h")],
         stderr=subprocess.PIPE,
@@ -212,10 +213,13 @@ def test_listening_beyond_loopback_warns(tmp_path: Path) -> None:
     )
     assert process.stderr is not None
     seen = ""
-    while "Ready." not in seen:
+    while "login?code=" not in seen:
         line = process.stderr.readline()
         assert line, seen
         seen += line
+    assert "Ready." in seen
+    link = seen.split("login    ")[1].strip()
+    assert requests.get(link, allow_redirects=False, timeout=30).status_code == 303
     process.terminate()
     process.stderr.read()
     process.stderr.close()

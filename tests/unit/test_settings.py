@@ -93,3 +93,33 @@ def test_a_tracking_server_is_shown_what_mlflow_s_own_client_would_show(
     environment: dict[str, str], header: str | None
 ) -> None:
     assert tracking_authorization(environment) == header
+
+
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("", ()),
+        (" , ", ()),
+        ("*", ("*",)),
+        ("https://app.example.com", ("https://app.example.com",)),
+        (" http://localhost:3000 , http://[::1]:80", ("http://localhost:3000", "http://[::1]:80")),
+    ],
+)
+def test_origins_are_a_list(value: str, origins: tuple[str, ...]) -> None:
+    assert read_settings({"PENSTOCK_CORS_ORIGINS": value}, 1).cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example.com",
+        "https://app.example.com/",
+        "HTTPS://app.example.com",
+        "null",
+        "https://*.example.com",
+        "*,http://h",
+    ],
+)
+def test_what_no_browser_sends_as_an_origin_is_refused(origin: str) -> None:
+    with pytest.raises(BadSetting, match=r"PENSTOCK_CORS_ORIGINS: got '.+'; wanted origins"):
+        read_settings({"PENSTOCK_CORS_ORIGINS": origin}, 1)

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from penstock import __version__
-from penstock.api import endpoint_settings, penstock, permissions, secrets, serving_endpoints, workspace
+from penstock.api import endpoint_settings, login, penstock, permissions, secrets, serving_endpoints, workspace
 from penstock.api.bodies import body_schemas
 from penstock.api.context import Parts, caller_of
 from penstock.domain.errors import (
@@ -22,6 +22,8 @@ from penstock.domain.errors import (
 )
 from penstock.wire.errors import body_of, headers_of, status_of
 
+FOR_ANYBODY = (login.router,)
+"""Routes that ask for no principal; every other one does."""
 _METHOD_NOT_ALLOWED = 405
 
 _log = logging.getLogger(__name__)
@@ -33,18 +35,15 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
         title="Penstock",
         version=__version__,
         lifespan=lifespan,
-        dependencies=[Depends(caller_of)],
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/2.0/penstock/openapi.json",
     )
-    app.include_router(workspace.router)
-    app.include_router(serving_endpoints.router)
-    app.include_router(endpoint_settings.router)
-    app.include_router(permissions.router)
-    app.include_router(secrets.router)
-    app.include_router(penstock.router)
+    for router in FOR_ANYBODY:
+        app.include_router(router)
+    for part in (workspace, serving_endpoints, endpoint_settings, permissions, secrets, penstock):
+        app.include_router(part.router, dependencies=[Depends(caller_of)])
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

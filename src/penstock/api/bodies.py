@@ -25,18 +25,28 @@ def body_of_type(model: type[_M]) -> Callable[[Request], Awaitable[_M]]:
     """
 
     async def decode(request: Request) -> _M:
-        data = bytearray()
-        async for piece in request.stream():
-            data += piece
-            if len(data) > MAX_BODY_BYTES:
-                raise PayloadTooLarge(f"The request body is over the limit of {MAX_BODY_BYTES} bytes.")
+        data = await read_body(request, MAX_BODY_BYTES)
         try:
-            return model.model_validate_json(bytes(data))
+            return model.model_validate_json(data)
         except ValidationError as exc:
             hides_input = model.model_config.get("hide_input_in_errors", False)
             raise InvalidParameterValue(_describe(exc, hides_input=hides_input)) from exc
 
     return decode
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The request's whole body.
+
+    Raises:
+        PayloadTooLarge: it is over the limit.
+    """
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > limit_bytes:
+            raise PayloadTooLarge(f"The request body is over the limit of {limit_bytes} bytes.")
+    return bytes(data)
 
 
 _REF_TEMPLATE = "#/components/schemas/{model}"

@@ -12,10 +12,11 @@ from penstock.control.endpoints import Endpoints
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
+from penstock.control.sessions import Sessions
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
-from penstock.wire.messages import PRINCIPAL_HEADER
+from penstock.wire.messages import CREDENTIAL_HEADER, PRINCIPAL_HEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Parts:
     permissions: Permissions
     secrets: Secrets
     tokens: Tokens
+    sessions: Sessions
     metrics: Metrics
     registry: Registry
     supervisor: SupervisorClient
@@ -33,6 +35,8 @@ class Parts:
     artifacts: Path
     workspace_id: int
     limits: Limits
+    is_secure: bool
+    """Whether clients reach the stack over TLS."""
 
 
 def _parts(request: Request) -> Parts:
@@ -48,5 +52,11 @@ def caller_of(request: Request) -> str:
     return principal
 
 
+def credential_of(request: Request) -> str:
+    """The digest of the token or session id that the request bore; empty if it bore none that holds."""
+    return request.headers.get(CREDENTIAL_HEADER, "")
+
+
 Context = Annotated[Parts, Depends(_parts)]
 Caller = Annotated[str, Depends(caller_of)]
+Credential = Annotated[str, Depends(credential_of)]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from pydantic import StrictStr
 
 from penstock.api.bodies import body_of_type, documented
-from penstock.api.context import Caller, Context
+from penstock.api.context import Caller, Context, Credential
 from penstock.client.supervisor import SupervisorUnreachable
 from penstock.domain.access import Token
 from penstock.domain.errors import TemporarilyUnavailable
@@ -77,6 +77,13 @@ async def rotate_secrets(context: Context, caller: Caller) -> dict[str, Any]:
     """Encrypt all secrets with a new key and drop the old one."""
     context.permissions.require_admin(caller, "rotate the keys of secrets")
     return {"values": context.secrets.rotate()}
+
+
+@router.post("/login-codes")
+async def create_login_code(context: Context, caller: Caller, credential: Credential) -> dict[str, Any]:
+    """A code for `/login?code=…`: it logs a browser in as the caller, once. It stands nowhere but in this answer."""
+    code, secret = context.sessions.make_code(caller, credential)
+    return {"code": secret, "expires_at_ms": code.expires_at_ms}
 
 
 @router.get("/principals")

@@ -105,7 +105,8 @@ async def endpoint_openapi(context: Context, caller: Caller, name: str, request:
         for entity in endpoint.active.entities
         if entity.model is not None
     }
-    address = f"{request.url.scheme}://{request.headers.get(CLIENT_HOST_HEADER, request.url.netloc)}"
+    scheme = "https" if context.is_secure else request.url.scheme
+    address = f"{scheme}://{request.headers.get(CLIENT_HOST_HEADER, request.url.netloc)}"
     return encode_openapi(endpoint.name, endpoint.active.version, address, signatures)
 
 

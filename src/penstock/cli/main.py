@@ -2,7 +2,7 @@
 
 import typer
 
-from penstock.cli import endpoints, models, principals, quickstart, secrets, stack, tokens
+from penstock.cli import endpoints, login, models, principals, quickstart, secrets, stack, tokens
 
 app = typer.Typer(
     name="penstock",
@@ -17,6 +17,7 @@ app.command()(stack.stop)
 app.command()(stack.status)
 app.command()(stack.ps)
 app.command()(stack.env)
+app.command()(login.login)
 app.command()(stack.doctor)
 app.command("version")(stack.show_version)
 app.add_typer(endpoints.app, name="endpoints")

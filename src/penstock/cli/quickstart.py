@@ -1,7 +1,6 @@
 """`penstock quickstart`: start a stack (or use the one that runs), and show it at work."""
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -22,7 +21,15 @@ from penstock.cli.session import (
     settings_for,
     stderr,
 )
-from penstock.cli.stack import GatewaysOption, HostOption, PortOption, TrackingOption, stack_settings
+from penstock.cli.stack import (
+    CertOption,
+    GatewaysOption,
+    HostOption,
+    KeyOption,
+    PortOption,
+    TrackingOption,
+    stack_settings,
+)
 
 
 @command
@@ -32,16 +39,19 @@ def quickstart(
     port: PortOption = None,
     gateways: GatewaysOption = 1,
     tracking_uri: TrackingOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
     exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the tour.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start a stack, train and register two models, serve them behind a 90/10 split, and query them."""
-    stack_settings(home, host, port, gateways, tracking_uri)
+    stack_settings(home, host, port, gateways, tracking_uri, tls_cert, tls_key)
     options = [
         *(["--host", host] if host is not None else []),
         *(["--port", str(port)] if port is not None else []),
         *(["--gateways", str(gateways)] if gateways != 1 else []),
         *(["--tracking-uri", tracking_uri] if tracking_uri is not None else []),
+        *(["--tls-cert", str(tls_cert), "--tls-key", str(tls_key)] if tls_cert is not None else []),
     ]
     with _stack(home, options) as (stack, is_ours):
         from penstock.cli.tour import take_tour  # noqa: PLC0415 - brings scikit-learn, MLflow and the SDK with it
@@ -69,11 +79,9 @@ def _stack(home: Path | None, options: list[str]) -> Iterator[tuple[RunningStack
     )
     try:
         assert process.stdout is not None  # noqa: S101 - asked for above
-        line = process.stdout.readline()
-        if not line:
+        if not process.stdout.readline():
             raise CommandFailed("The stack did not start; what it said stands above.", process.wait() or 1)
-        document = json.loads(line)
-        yield RunningStack(document["url"], document["pid"], document["mlflow_url"], document["token"]), True
+        yield running_stack(home), True
     finally:
         if process.poll() is None:
             process.terminate()

@@ -51,6 +51,8 @@ class RunningStack:
     """What a running stack wrote about itself."""
 
     url: str
+    local_url: str
+    """The same stack for commands on this machine, without TLS."""
     pid: int
     mlflow_url: str
     token: str
@@ -88,13 +90,19 @@ def running_stack(home: Path | None) -> RunningStack:
             f"No stack runs on {folder.path}. Start one with 'penstock up', or name its home with --home.",
             NOT_RUNNING,
         ) from exc
-    return RunningStack(document["url"], document["pid"], document["mlflow_url"], token)
+    return RunningStack(
+        url=document["url"],
+        local_url=document["local_url"],
+        pid=document["pid"],
+        mlflow_url=document["mlflow_url"],
+        token=token,
+    )
 
 
 def api_of(home: Path | None) -> ApiClient:
     """A client of the stack that runs on a home."""
     stack = running_stack(home)
-    return ApiClient(stack.url, stack.token)
+    return ApiClient(stack.local_url, stack.token)
 
 
 def command(function: Callable[_P, _R]) -> Callable[_P, _R]:

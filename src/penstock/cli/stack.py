@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,8 @@ import msgspec
 import typer
 
 from penstock import __version__
+from penstock.cli.certificates import BadCertificate, checked_files
+from penstock.cli.login import login_link
 from penstock.cli.session import (
     FAILED,
     NOT_RUNNING,
@@ -40,7 +43,7 @@ from penstock.cli.session import (
 from penstock.client.api import ApiClient, ApiError, Unreachable
 from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
 from penstock.processes.supervisor import AlreadyRunning, CannotStart, Running, supervise
-from penstock.settings import Settings, tracking_authorization
+from penstock.settings import Settings, TlsFiles, tracking_authorization
 from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import SocketFolder
 
@@ -55,11 +58,23 @@ TrackingOption = Annotated[
     typer.Option("--tracking-uri", help="An existing MLflow tracking server to use (http or https)."),
 ]
 
+CertOption = Annotated[
+    Path | None, typer.Option("--tls-cert", help="Serve TLS with this certificate (PEM, with its chain).")
+]
+KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="The certificate's key (PEM, no passphrase).")]
+
+_LOGIN_TIMEOUT_S = 5.0
 _MIN_FREE_BYTES = 1 << 30
 
 
 def stack_settings(
-    home: Path | None, host: str | None, port: int | None, gateways: int, tracking_uri: str | None
+    home: Path | None,
+    host: str | None,
+    port: int | None,
+    gateways: int = 1,
+    tracking_uri: str | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
 ) -> Settings:
     """Settings with what the command line says; raises CommandFailed for what cannot be."""
     settings = settings_for(home)
@@ -70,6 +85,7 @@ def stack_settings(
         host=settings.host if host is None else host,
         port=settings.port if port is None else port,
         gateways=gateways,
+        tls=_tls_files(tls_cert, tls_key),
         tracking_uri=tracking_uri,
         tracking_authorization=None if tracking_uri is None else tracking_authorization(os.environ),
     )
@@ -82,20 +98,22 @@ def up(
     port: PortOption = None,
     gateways: GatewaysOption = 1,
     tracking_uri: TrackingOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a stack and keep it running until Ctrl-C."""
-    settings = stack_settings(home, host, port, gateways, tracking_uri)
-    if not _is_loopback(settings.host):
+    settings = stack_settings(home, host, port, gateways, tracking_uri, tls_cert, tls_key)
+    if settings.tls is None and not _is_loopback(settings.host):
         stderr.print(
             f"[bold yellow]Warning:[/] listening on {settings.host} without TLS: tokens and data cross the network "
-            "in clear. Put a TLS proxy in front, or listen on 127.0.0.1."
+            "in clear. Give --tls-cert and --tls-key, or listen on 127.0.0.1."
         )
     stderr.print(f"Starting Penstock {__version__} on {settings.home.path} …", soft_wrap=True)
 
-    def on_ready(running: Running) -> None:
+    async def on_ready(running: Running) -> None:
+        token = settings.home.token_file.read_text().strip()
         if as_json:
-            token = settings.home.token_file.read_text().strip()
             document = {"url": running.url, "token": token, "home": str(running.home), "pid": running.pid}
             print(json.dumps({**document, "mlflow_url": running.mlflow_url}), flush=True)
             return
@@ -103,6 +121,8 @@ def up(
         stderr.print(f"        MLflow   {running.mlflow_url}{'' if tracking_uri else '/mlflow/'}")
         stderr.print(f"        token    {settings.home.token_file}", soft_wrap=True)
         stderr.print('        clients  eval "$(penstock env)"    stop: Ctrl-C or penstock stop', soft_wrap=True)
+        link = await asyncio.to_thread(_login_link, running, token)
+        stderr.print(f"        login    {link}", markup=False, soft_wrap=True)
 
     try:
         asyncio.run(supervise(settings, on_ready))
@@ -110,6 +130,26 @@ def up(
         raise CommandFailed(str(exc), REFUSED) from exc
     except CannotStart as exc:
         raise CommandFailed(str(exc)) from exc
+
+
+def _login_link(running: Running, token: str) -> str:
+    """A link that logs a browser in; a stack that has just come up and cannot make one is no reason to end it."""
+    try:
+        return login_link(ApiClient(running.local_url, token, _LOGIN_TIMEOUT_S), running.url)
+    except (ApiError, Unreachable):
+        return "penstock login"
+
+
+def _tls_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        given, missing = ("--tls-key", "--tls-cert") if certificate is None else ("--tls-cert", "--tls-key")
+        raise CommandFailed(f"{given} was given without {missing}; TLS needs both.", USAGE)
+    try:
+        return checked_files(certificate.expanduser().resolve(), key.expanduser().resolve(), datetime.now(UTC))
+    except BadCertificate as exc:
+        raise CommandFailed(str(exc), USAGE) from exc
 
 
 @command
@@ -138,7 +178,7 @@ def stop(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Say whether a stack runs and how its endpoints stand."""
     stack = running_stack(home)
-    endpoints = ApiClient(stack.url, stack.token).call("GET", "/api/2.0/serving-endpoints")["endpoints"]
+    endpoints = ApiClient(stack.local_url, stack.token).call("GET", "/api/2.0/serving-endpoints")["endpoints"]
     states = [{"name": e["name"], "creator": e["creator"], **e["state"]} for e in endpoints]
     if as_json:
         print_json({"url": stack.url, "pid": stack.pid, "mlflow_url": stack.mlflow_url, "endpoints": states})
@@ -217,7 +257,7 @@ def show_version(home: HomeOption = None, as_json: JsonOption = False) -> None:
 @command
 def doctor(home: HomeOption = None, port: PortOption = None, as_json: JsonOption = False) -> None:
     """Check this machine and this home folder for what a stack needs."""
-    settings = stack_settings(home, None, port, 1, None)
+    settings = stack_settings(home, None, port)
     checks = [
         _check_platform(),
         _check_python(),

@@ -52,13 +52,13 @@ def take_tour(stack: RunningStack, home: Home) -> dict[str, Any]:
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     if stack.mlflow_url == stack.url:
         os.environ["MLFLOW_TRACKING_TOKEN"] = stack.token
-    mlflow.set_tracking_uri(stack.mlflow_url)
+    mlflow.set_tracking_uri(stack.local_url if stack.mlflow_url == stack.url else stack.mlflow_url)
 
     data = load_breast_cancer(as_frame=True)
     train, test, train_labels, test_labels = train_test_split(
         data.data, data.target, test_size=0.3, random_state=0, stratify=data.target
     )
-    workspace = WorkspaceClient(host=stack.url, token=stack.token)
+    workspace = WorkspaceClient(host=stack.local_url, token=stack.token)
     try:
         _register(train, train_labels)
         _serve(workspace)
@@ -177,7 +177,7 @@ def _show_how(stack: RunningStack, home: Home, test: pd.DataFrame) -> None:
     url = f"{stack.url}/serving-endpoints/{ENDPOINT}/invocations"
     lines = f"""
 API      {stack.url}
-MLflow   {stack.mlflow_url}{"/mlflow/" if stack.mlflow_url == stack.url else ""}   (user: token, password: the token)
+MLflow   {stack.mlflow_url}{"/mlflow/" if stack.mlflow_url == stack.url else ""}   (penstock login prints a link)
 token    {home.token_file}
 
 # curl

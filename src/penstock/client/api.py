@@ -24,8 +24,9 @@ class Unreachable(Exception):
 class ApiClient:
     """Calls a running stack with a token."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, timeout_s: float = _TIMEOUT_S) -> None:
         self.url = url
+        self._timeout_s = timeout_s
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers["authorization"] = f"Bearer {token}"
@@ -48,7 +49,7 @@ class ApiClient:
 
     def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         try:
-            response = self._session.request(method, self.url + path, timeout=_TIMEOUT_S, **arguments)
+            response = self._session.request(method, self.url + path, timeout=self._timeout_s, **arguments)
         except requests.RequestException as exc:
             raise Unreachable(f"{self.url} does not answer: {exc}") from exc
         if response.ok:

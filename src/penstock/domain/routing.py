@@ -7,6 +7,7 @@ from penstock.domain.access import Level, Principal, Scope, Token, agent_token, 
 from penstock.domain.endpoint import ConfigUpdate, Endpoint
 from penstock.domain.limits import Limits
 from penstock.domain.replica import replica_specs
+from penstock.domain.sessions import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,21 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutedSession:
+    """Who a browser's session stands for, and until when."""
+
+    access: Access
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """All endpoints by name and all tokens by digest."""
+    """All endpoints by name, all tokens and, apart from them, all sessions by digest."""
 
     version: int = 0
     endpoints: dict[str, RoutedEndpoint] = field(default_factory=dict)
     access: dict[str, Access] = field(default_factory=dict)
+    sessions: dict[str, RoutedSession] = field(default_factory=dict)
 
     def slots(self) -> frozenset[str]:
         """Every slot that a gateway holding this table may send requests to."""
@@ -71,6 +81,7 @@ def build_table(
     limits: Limits,
     principals: Iterable[Principal] = (),
     replica_secret: str = "",
+    sessions: Iterable[Session] = (),
 ) -> RoutingTable:
     """The table, still without a version, for these endpoints and tokens.
 
@@ -81,13 +92,17 @@ def build_table(
         limits: with an entity's sizing they give its number of replicas.
         principals: those that are in a group.
         replica_secret: what the tokens of agents are made of.
+        sessions: of browsers.
     """
     endpoints = list(endpoints)
     groups = {principal.name: principal.groups for principal in principals}
-    access = {token.digest: Access(token.principal, groups=groups.get(token.principal, ())) for token in tokens}
+
+    def access_of(principal: str, scope: Scope = Scope.ALL) -> Access:
+        return Access(principal, scope, groups.get(principal, ()))
+
     agents = {
-        digest_of(agent_token(replica_secret, entity.deployment_key(endpoint.id))): Access(
-            endpoint.creator, Scope.AGENT, groups.get(endpoint.creator, ())
+        digest_of(agent_token(replica_secret, entity.deployment_key(endpoint.id))): access_of(
+            endpoint.creator, Scope.AGENT
         )
         for endpoint in endpoints
         for config in endpoint.wanted
@@ -95,7 +110,8 @@ def build_table(
     }
     return RoutingTable(
         endpoints={endpoint.name: _routed(endpoint, limits) for endpoint in endpoints},
-        access={**access, **agents, **system},
+        access={**{token.digest: access_of(token.principal) for token in tokens}, **agents, **system},
+        sessions={s.digest: RoutedSession(access_of(s.principal), s.expires_at_ms) for s in sessions},
     )
 
 

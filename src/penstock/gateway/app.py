@@ -1,8 +1,7 @@
 """The gateway's routes: who asks, for what, and which part answers. Top to bottom is the order of a request."""
 
-import base64
-import binascii
 import json
+import time
 from collections.abc import Callable
 from functools import partial
 from urllib.parse import unquote
@@ -19,9 +18,12 @@ from penstock.domain.errors import (
 )
 from penstock.domain.prediction import Api
 from penstock.domain.routing import Access
+from penstock.domain.sessions import cookie_covers, cookie_name
+from penstock.gateway.credentials import Caller, caller_of, session_caller_of
 from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import Invocations
 from penstock.gateway.proxy import Upstream
+from penstock.gateway.sandbox import sandbox_of
 from penstock.gateway.sinks import Discard, WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.openai import encode_model, encode_models
@@ -34,6 +36,7 @@ _MLFLOW_PREFIXES = (
     "/v1/traces",
 )
 _MLFLOW_UI = "/mlflow"
+_LOGIN, _LOGOUT = "/login", "/logout"
 _QUERY_ROOT = "serving-endpoints"
 _OPENAI_ROUTES = frozenset(Api) - {Api.INVOCATIONS}
 _HEALTHY = b'{"status":"healthy"}'
@@ -45,12 +48,22 @@ class Gateway:
     """Chooses the sink of every exchange."""
 
     def __init__(
-        self, table: CurrentTable, invocations: Invocations, control_plane: Upstream, mlflow: Upstream
+        self,
+        table: CurrentTable,
+        invocations: Invocations,
+        control_plane: Upstream,
+        mlflow: Upstream,
+        *,
+        is_secure: bool = False,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
+        """`is_secure` is whether browsers reach us over TLS: it decides the name of the session's cookie."""
         self._table = table
         self._invocations = invocations
         self._control_plane = control_plane
         self._mlflow = mlflow
+        self._cookie = cookie_name(is_secure=is_secure)
+        self._now_s = now_s
         self.is_draining = False
 
     def begin(self, exchange: Exchange) -> Sink:
@@ -68,22 +81,38 @@ class Gateway:
             return Discard(exchange, TemporarilyUnavailable("The gateway is starting."))
         if path == "/.well-known/databricks-config":
             return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(200, _WELL_KNOWN))
-        access = self._authenticate(exchange)
-        if access is None:
+        if path in {_LOGIN, _LOGOUT}:
+            return self._login(exchange, target, path)
+        caller = caller_of(exchange, self._table, self._cookie, self._now_s() * 1000)
+        if caller is None:
             return self._unauthenticated(exchange, path)
-        if not opens(access.scope, exchange.method.decode("latin-1"), path):
+        if caller.is_session and not _cookie_covers(exchange):
+            return Discard(exchange, _not_from_our_page(exchange))
+        if not opens(caller.access.scope, exchange.method.decode("latin-1"), path):
             return Discard(exchange, PermissionDenied(f"This token does not open {path}."))
+        return self._route(exchange, caller, target, path)
+
+    def _route(self, exchange: Exchange, caller: Caller, target: str, path: str) -> Sink:
         segments = path.split("/")
         if segments[1] == _QUERY_ROOT:
-            return self._query(exchange, access, [unquote(segment) for segment in segments[2:]], path)
+            return self._query(exchange, caller.access, [unquote(segment) for segment in segments[2:]], path)
         if path.startswith(_MLFLOW_PREFIXES):
-            return self._mlflow.pass_on(exchange, target)
+            return self._mlflow.pass_on(exchange, target, headers=sandbox_of(path))
         if path == _MLFLOW_UI:
-            headers = (("location", f"{_MLFLOW_UI}/"),)
-            return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(308, b"", headers))
+            return _redirect(exchange, 308, f"{_MLFLOW_UI}/")
         if path.startswith(f"{_MLFLOW_UI}/"):
-            return self._mlflow.pass_on(exchange, target.removeprefix(_MLFLOW_UI))
-        return self._control_plane.pass_on(exchange, target, access.principal)
+            headers = sandbox_of(path.removeprefix(_MLFLOW_UI))
+            return self._mlflow.pass_on(exchange, target.removeprefix(_MLFLOW_UI), headers=headers)
+        if path == "/" and _is_opened_in_a_browser(exchange):
+            return _redirect(exchange, 303, f"{_MLFLOW_UI}/")
+        return self._control_plane.pass_on(exchange, target, caller.access.principal, caller.credential)
+
+    def _login(self, exchange: Exchange, target: str, path: str) -> Sink:
+        """The pages for those whom we do not know yet; if we do, the control plane is told the session."""
+        if path == _LOGOUT and not _cookie_covers(exchange):
+            return Discard(exchange, _not_from_our_page(exchange))
+        caller = session_caller_of(exchange, self._table, self._cookie, self._now_s() * 1000)
+        return self._control_plane.pass_on(exchange, target, credential=caller.credential if caller else None)
 
     def _health(self, exchange: Exchange) -> Sink:
         if self._table.version is None or self.is_draining:
@@ -91,18 +120,15 @@ class Gateway:
             return Discard(exchange, TemporarilyUnavailable(f"The gateway is {state}."))
         return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(200, _HEALTHY))
 
-    def _authenticate(self, exchange: Exchange) -> Access | None:
-        token = token_of(exchange.authorization)
-        return None if token is None else self._table.access_of(token)
-
     def _unauthenticated(self, exchange: Exchange, path: str) -> Sink:
         if exchange.authorization is None:
+            is_page = path in {"/", _MLFLOW_UI} or path.startswith(f"{_MLFLOW_UI}/")
+            if is_page and _is_opened_in_a_browser(exchange):
+                return _redirect(exchange, 303, _LOGIN)
             message = "The request has no token; send it as 'Authorization: Bearer <token>'."
         else:
             message = "The token is unknown, or it has been revoked."
-        # Browsers ask a person for the token only if they are told to, and only on the pages meant for people.
-        challenge = {"www-authenticate": 'Basic realm="penstock"'} if path.startswith(_MLFLOW_UI) else None
-        return Discard(exchange, Unauthenticated(message), challenge)
+        return Discard(exchange, Unauthenticated(message))
 
     def _query(self, exchange: Exchange, access: Access, segments: list[str], path: str) -> Sink:
         wanted = b"POST"
@@ -133,20 +159,26 @@ class Gateway:
         return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(200, body))
 
 
-def token_of(authorization: bytes | None) -> str | None:
-    """The token in an Authorization header: a Bearer's, or the password of Basic, as browsers send it."""
-    if authorization is None:
-        return None
-    scheme, _, credentials = authorization.decode("latin-1").partition(" ")
-    credentials = credentials.strip()
-    match scheme.lower():
-        case "bearer":
-            return credentials or None
-        case "basic":
-            try:
-                pair = base64.b64decode(credentials.encode("latin-1"), validate=True).decode("utf-8", "surrogateescape")
-            except binascii.Error:
-                return None
-            return pair.partition(":")[2] or None
-        case _:
-            return None
+def _cookie_covers(exchange: Exchange) -> bool:
+    return cookie_covers(
+        exchange.method.decode("latin-1"), exchange.header(b"sec-fetch-site"), exchange.header(b"sec-fetch-mode")
+    )
+
+
+def _not_from_our_page(exchange: Exchange) -> PermissionDenied:
+    site = exchange.header(b"sec-fetch-site")
+    return PermissionDenied(
+        "With a cookie alone a request must come from a page of this address: wanted the header 'Sec-Fetch-Site: "
+        f"same-origin', got {'no such header' if site is None else repr(site[:40])}. Browsers send it over https and "
+        "to localhost. Programs send a token instead."
+    )
+
+
+def _is_opened_in_a_browser(exchange: Exchange) -> bool:
+    """Whether somebody waits for a page, and not a program for data."""
+    return exchange.method in {b"GET", b"HEAD"} and "text/html" in (exchange.header(b"accept") or "")
+
+
+def _redirect(exchange: Exchange, status: int, location: str) -> Sink:
+    headers = (("location", location), ("cache-control", "no-store"))
+    return WholeBody(exchange, _MAX_IGNORED_BODY, lambda _: exchange.respond(status, b"", headers))

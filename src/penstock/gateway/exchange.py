@@ -92,6 +92,7 @@ class Exchange:
         "content_length",
         "content_type",
         "expects_continue",
+        "extra_headers",
         "headers",
         "is_complete",
         "is_open",
@@ -112,6 +113,8 @@ class Exchange:
         self.content_type: bytes | None = None
         self.content_length: int | None = None
         self.expects_continue = False
+        self.extra_headers: tuple[tuple[str, str], ...] = ()
+        """What every answer to it bears beside its own headers."""
         self.keep_alive = True
         self.is_complete = False
         self.is_open = True
@@ -131,6 +134,10 @@ class Exchange:
         """Whether any byte of the answer has been written."""
         return self._has_head
 
+    def header(self, name: bytes) -> str | None:
+        """The first header of that name, in lower case here."""
+        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == name), None)
+
     def accept_body(self) -> None:
         """Tell a client that waits for it that it may send the body."""
         if self.expects_continue and self.is_open:
@@ -143,8 +150,10 @@ class Exchange:
             return
         self._has_head = True
         lines = [_STATUS_LINES[status]]
-        lines += [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers]
-        lines.append(b"content-length: %d\r\n" % len(body))
+        lines += _lines(headers)
+        lines += _lines(self.extra_headers)
+        if status != HTTPStatus.NO_CONTENT:
+            lines.append(b"content-length: %d\r\n" % len(body))
         lines.append(self._connection_header())
         lines.append(b"\r\n")
         if self.method != b"HEAD":
@@ -165,6 +174,7 @@ class Exchange:
         for name, value in raw_headers:
             has_length = has_length or name.lower() == b"content-length"
             lines.append(b"%b: %b\r\n" % (name, value))
+        lines += _lines(self.extra_headers)
         bodiless = self.method == b"HEAD" or status in (204, 304)
         if not has_length and not bodiless:
             if self.version == "1.0":
@@ -292,3 +302,7 @@ class Exchange:
 
 Begin = Callable[[Exchange], Sink]
 """Chooses the sink of an exchange when its turn has come."""
+
+
+def _lines(headers: Headers) -> list[bytes]:
+    return [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers]

@@ -166,8 +166,12 @@ class HttpConnection(asyncio.Protocol):
     def drain(self) -> None:
         """Close as soon as what has begun is answered."""
         self.is_draining = True
-        if not self._exchanges:
+        if self._transport is not None and not self._exchanges:
+            is_all_sent = not self._transport.get_write_buffer_size()
             self._close()
+            if is_all_sent:
+                # Under TLS a close waits for the client's, and a client that is idle does not send it.
+                asyncio.get_running_loop().call_later(_LINGER_S, self.abort)
 
     def abort(self) -> None:
         """Close at once."""

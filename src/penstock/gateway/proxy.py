@@ -6,14 +6,15 @@ no more than a few hundred kilobytes are held in between, whatever the size of a
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import aiohttp
 import yarl
 
 from penstock.domain.errors import TemporarilyUnavailable
+from penstock.gateway.credentials import without_session
 from penstock.gateway.exchange import Exchange
-from penstock.wire.messages import CLIENT_HOST_HEADER, PRINCIPAL_HEADER
+from penstock.wire.messages import CLIENT_HOST_HEADER, CREDENTIAL_HEADER, PRINCIPAL_HEADER
 
 _HIGH_WATER_BYTES = 256 << 10
 _CHUNK_BYTES = 64 << 10
@@ -32,6 +33,10 @@ _HOP_BY_HOP = frozenset(
 )
 _NEVER_PASSED = _HOP_BY_HOP | {b"host", b"authorization", b"content-length"}
 _OWN_PREFIX = b"x-penstock-"
+_CORS_PREFIX = b"access-control-"
+"""Which pages may read an answer is decided here: MLflow would let any page on localhost read it, cookie included."""
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
 class Upstream:
@@ -46,22 +51,39 @@ class Upstream:
         self._session = session
         self._base = base_url.rstrip("/")
 
-    def pass_on(self, exchange: Exchange, target: str, principal: str | None = None) -> "PassedOn":
-        """A sink that passes an exchange on under another target, and on whose behalf if the server is to know."""
-        return PassedOn(exchange, self, yarl.URL(self._base + target, encoded=True), principal)
+    def pass_on(
+        self,
+        exchange: Exchange,
+        target: str,
+        principal: str | None = None,
+        credential: str | None = None,
+        headers: RawHeaders = (),
+    ) -> "PassedOn":
+        """A sink that passes an exchange on.
+
+        Args:
+            exchange: what came.
+            target: path and query at the server.
+            principal: on whose behalf, if the server is to know.
+            credential: the digest of what they showed, if the server is to know.
+            headers: what the answer is to bear in place of what the server says under these names.
+        """
+        own = [(PRINCIPAL_HEADER, principal), (CREDENTIAL_HEADER, credential)]
+        told = [(name, value) for name, value in own if value is not None]
+        return PassedOn(exchange, self, yarl.URL(self._base + target, encoded=True), told, headers)
 
     def request(
-        self, exchange: Exchange, url: yarl.URL, principal: str | None, body: AsyncIterator[bytes] | None
+        self, exchange: Exchange, url: yarl.URL, told: list[tuple[str, str]], body: AsyncIterator[bytes] | None
     ) -> "aiohttp.client._RequestContextManager":
-        """Begin the request to this server."""
+        """Begin the request to this server, which is told of the caller in headers of ours."""
         headers = [
             (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in exchange.headers
+            for name, value in _without_session(exchange.headers)
             if name.lower() not in _NEVER_PASSED and not name.lower().startswith(_OWN_PREFIX)
         ]
         headers = [pair for pair in headers if not _is_own_origin(pair, exchange)]
-        if principal is not None:
-            headers.append((PRINCIPAL_HEADER, principal))
+        if told:
+            headers += told
             headers += [
                 (CLIENT_HOST_HEADER, value.decode("latin-1"))
                 for name, value in exchange.headers
@@ -84,15 +106,24 @@ class Upstream:
 class PassedOn:
     """An exchange that another server answers."""
 
-    def __init__(self, exchange: Exchange, upstream: Upstream, url: yarl.URL, principal: str | None) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        upstream: Upstream,
+        url: yarl.URL,
+        told: list[tuple[str, str]],
+        headers: RawHeaders,
+    ) -> None:
         self._exchange = exchange
+        self._headers = headers
+        self._dropped = _HOP_BY_HOP.union(name for name, _ in headers)
         self._upstream = upstream
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
         self._is_complete = False
         self._changed = asyncio.Event()
         exchange.accept_body()
-        self._task = asyncio.create_task(self._run(url, principal), name=f"pass on {url.path}")
+        self._task = asyncio.create_task(self._run(url, told), name=f"pass on {url.path}")
 
     def feed(self, data: bytes) -> None:
         """Queue a piece of the body; stop the client while too much is queued."""
@@ -124,16 +155,18 @@ class PassedOn:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _run(self, url: yarl.URL, principal: str | None) -> None:
+    def _kept(self, headers: RawHeaders) -> Iterator[tuple[bytes, bytes]]:
+        for name, value in headers:
+            if name.lower() not in self._dropped and not name.lower().startswith(_CORS_PREFIX):
+                yield name, value
+
+    async def _run(self, url: yarl.URL, told: list[tuple[str, str]]) -> None:
         exchange = self._exchange
         has_body = exchange.content_length or any(n.lower() == b"transfer-encoding" for n, _ in exchange.headers)
         try:
-            request = self._upstream.request(exchange, url, principal, self._body() if has_body else None)
+            request = self._upstream.request(exchange, url, told, self._body() if has_body else None)
             async with request as response:
-                exchange.begin_stream(
-                    response.status,
-                    [(n, v) for n, v in response.raw_headers if n.lower() not in _HOP_BY_HOP],
-                )
+                exchange.begin_stream(response.status, [*self._kept(response.raw_headers), *self._headers])
                 async for data in response.content.iter_chunked(_CHUNK_BYTES):
                     await exchange.write(data)
             exchange.end_stream()
@@ -143,6 +176,14 @@ class PassedOn:
             else:
                 message = f"The {self._upstream.name} does not answer: {exc or type(exc).__name__}."
                 exchange.refuse(TemporarilyUnavailable(message))
+
+
+def _without_session(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in headers:
+        if name.lower() != b"cookie":
+            yield name, value
+        elif others := without_session(value):
+            yield name, others
 
 
 def _is_own_origin(pair: tuple[str, str], exchange: Exchange) -> bool:

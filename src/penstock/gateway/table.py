@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from penstock.domain.access import digest_of
 from penstock.domain.errors import BadRequest, ResourceDoesNotExist
-from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
+from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutedSession, RoutingTable
 from penstock.domain.traffic import thresholds
 from penstock.gateway.backend import Backend
 
@@ -58,6 +58,7 @@ class CurrentTable:
         self._backends: dict[str, Backend] = {}
         self._targets: dict[str, RoutedTarget] = {}
         self._access: dict[str, Access] = {}
+        self._sessions: dict[str, RoutedSession] = {}
         self.version: int | None = None
         """Version of the table in use; None before the first."""
 
@@ -75,7 +76,8 @@ class CurrentTable:
             shares = thresholds([entity.percentage for entity in endpoint.entities])
             targets[endpoint.name] = RoutedTarget(endpoint, tuple(own), shares)
         retired = [backend for key, backend in self._backends.items() if key not in backends]
-        self._backends, self._targets, self._access = backends, targets, table.access
+        self._backends, self._targets = backends, targets
+        self._access, self._sessions = table.access, table.sessions
         self.version = table.version
         for backend in retired:
             backend.retire()
@@ -98,6 +100,11 @@ class CurrentTable:
     def access_of(self, token: str) -> Access | None:
         """Whom a token stands for."""
         return self._access.get(digest_of(token))
+
+    def access_of_session(self, session_id: str, now_ms: float) -> Access | None:
+        """Whom a browser's session stands for, unless its time is over."""
+        session = self._sessions.get(digest_of(session_id))
+        return session.access if session is not None and now_ms < session.expires_at_ms else None
 
     async def close(self) -> None:
         """Close every link."""

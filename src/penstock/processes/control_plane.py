@@ -27,6 +27,7 @@ from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
+from penstock.control.sessions import Sessions
 from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
@@ -87,6 +88,7 @@ async def _running(
             launch.limits,
             database.principals(),
             launch.replica_secret,
+            database.sessions(),
         )
 
     def wake_all() -> None:
@@ -124,6 +126,7 @@ async def _running(
             permissions=Permissions(database, publisher),
             secrets=secrets,
             tokens=Tokens(database, publisher),
+            sessions=Sessions(database, publisher),
             metrics=Metrics(cluster, loads, usages),
             registry=registry,
             supervisor=supervisor,
@@ -131,6 +134,7 @@ async def _running(
             artifacts=home.artifacts,
             workspace_id=zlib.crc32(str(home.path).encode()),
             limits=launch.limits,
+            is_secure=launch.is_secure,
         )
         for task in tasks:
             task.cancel()

@@ -6,6 +6,7 @@ import logging
 import random
 import signal
 import socket
+import ssl
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +16,7 @@ from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
 from penstock.domain.routing import RoutedEntity
 from penstock.gateway.app import Gateway
 from penstock.gateway.backend import Backend
+from penstock.gateway.cors import CrossOrigin
 from penstock.gateway.http import HttpConnection
 from penstock.gateway.invocations import Invocations
 from penstock.gateway.load import LoadMeter
@@ -22,11 +24,14 @@ from penstock.gateway.proxy import Upstream
 from penstock.gateway.subscription import follow_tables
 from penstock.gateway.table import CurrentTable
 from penstock.processes.launch import GatewayLaunch, begin, report_ready
+from penstock.processes.tls import server_context
 from penstock.settings import Home
 from penstock.wire.routing_table import load_table
 from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, slot_socket
 
 _DRAIN_TIMEOUT_S = 30.0
+_TLS_CLOSE_TIMEOUT_S = 300.0
+"""Sending the rest of an answer falls into it: as long as a client may take for that."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,12 +68,24 @@ async def _serve(launch: GatewayLaunch) -> None:
         Invocations(table, random.random, meter),
         Upstream("control plane", control_plane, "http://localhost"),
         Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
+        is_secure=launch.tls is not None,
     )
+    routes = CrossOrigin(launch.cors_origins, gateway.begin).begin if launch.cors_origins else gateway.begin
     connections: set[HttpConnection] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: HttpConnection(gateway.begin, connections), sock=socket.socket(fileno=launch.listen_fd)
-    )
+
+    async def listen(descriptor: int, tls: ssl.SSLContext | None) -> asyncio.Server:
+        listener = socket.socket(fileno=descriptor)
+        return await loop.create_server(
+            lambda: HttpConnection(routes, connections),
+            sock=listener,
+            ssl=tls,
+            ssl_shutdown_timeout=None if tls is None else _TLS_CLOSE_TIMEOUT_S,
+        )
+
+    servers = [await listen(launch.listen_fd, server_context(launch.tls) if launch.tls else None)]
+    if launch.local_fd is not None:
+        servers.append(await listen(launch.local_fd, None))
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     follower = asyncio.create_task(follow_tables(sockets, table, meter), name="follow tables")
@@ -78,7 +95,8 @@ async def _serve(launch: GatewayLaunch) -> None:
 
     await stopping.wait()
     gateway.is_draining = True
-    server.close()
+    for server in servers:
+        server.close()
     for connection in list(connections):
         connection.drain()
     deadline = loop.time() + _DRAIN_TIMEOUT_S

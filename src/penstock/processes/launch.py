@@ -14,6 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 from penstock.domain.limits import Limits
 from penstock.domain.replica import ReplicaSpec
 from penstock.runtime.parent import die_with_parent
+from penstock.settings import TlsFiles
 from penstock.wire.messages import StatusReport, encode_line
 
 
@@ -29,6 +30,10 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     """What a gateway is told."""
 
     listen_fd: int
+    local_fd: int | None
+    """The listener for our own processes where `listen_fd` is served over TLS."""
+    tls: TlsFiles | None
+    cors_origins: tuple[str, ...]
     hold_timeout_s: float
     tracking_uri: str | None
     tracking_authorization: str | None
@@ -44,6 +49,8 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     replica_secret: str
     tracking_uri: str | None
     tracking_authorization: str | None
+    is_secure: bool
+    """Whether clients reach the gateways over TLS."""
 
 
 class MlflowLaunch(Launch, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -28,6 +28,7 @@ from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.secrets import Plaintext
 from penstock.processes.environment import kill_leftovers, replica_environment, system_environment
 from penstock.processes.launch import ControlPlaneLaunch, GatewayLaunch, Launch, MlflowLaunch, WorkerLaunch, log_as_json
+from penstock.processes.tls import host_for_clients
 from penstock.runtime.capture import MAX_LOG_BYTES, read_log
 from penstock.runtime.lock import Locked, lock
 from penstock.runtime.parent import adopt_orphans
@@ -38,6 +39,7 @@ from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder, slot_socket
 
 _BACKLOG = 2048
+_LOCAL_HOST = "127.0.0.1"
 _MAX_START_DEATHS = 3
 _STOP_TIMEOUT_S = 45.0
 _GRACE_S = {"gateway": 35.0, "replica": 3.0, "control-plane": 15.0, "mlflow": 10.0}
@@ -57,13 +59,20 @@ class Running:
     """A stack that has come up."""
 
     url: str
+    """For clients."""
+    local_url: str
+    """For our own processes and commands: plain HTTP on this machine, whatever clients are served."""
     home: Path
     pid: int
     mlflow_url: str
 
 
-async def supervise(settings: Settings, on_ready: Callable[[Running], None]) -> None:
-    """Run a stack until SIGTERM or SIGINT; `on_ready` is called once it answers.
+OnReady = Callable[[Running], Awaitable[None]]
+"""Called once the stack answers."""
+
+
+async def supervise(settings: Settings, on_ready: OnReady) -> None:
+    """Run a stack until SIGTERM or SIGINT.
 
     Raises:
         CannotStart: the port or the home is taken, or a process of the stack does not come up.
@@ -74,9 +83,11 @@ async def supervise(settings: Settings, on_ready: Callable[[Running], None]) -> 
         kill_leftovers(home)
         for partial in home.artifacts.glob(f"*{PARTIAL_SUFFIX}"):
             shutil.rmtree(partial, ignore_errors=True)
-        with _listen(settings) as listener:
+        with contextlib.ExitStack() as open_sockets:
+            listener = open_sockets.enter_context(_listen(settings.host, settings.port))
+            local = open_sockets.enter_context(_listen(_LOCAL_HOST, 0)) if settings.tls else None
             try:
-                await Supervisor(settings, listener).run(on_ready)
+                await Supervisor(settings, listener, local).run(on_ready)
             finally:
                 home.status_file.unlink(missing_ok=True)
 
@@ -84,10 +95,12 @@ async def supervise(settings: Settings, on_ready: Callable[[Running], None]) -> 
 class Supervisor:
     """One stack."""
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, local: socket.socket | None) -> None:
+        """`local` is where gateways serve plain HTTP to our own processes if they serve TLS on `listener`."""
         self._settings = settings
         self._home = settings.home
         self._listener = listener
+        self._local = local
         self._sockets = SocketFolder(settings.home.run)
         self._specs: dict[str, ReplicaSpec] = {}
         self._started_at_ms = time.time_ns() // 1_000_000
@@ -97,7 +110,7 @@ class Supervisor:
         self._tree = ProcessTree(self._on_change)
         self._stopping = asyncio.Event()
 
-    async def run(self, on_ready: Callable[[Running], None]) -> None:
+    async def run(self, on_ready: OnReady) -> None:
         """Start everything, wait until told to stop, stop everything."""
         adopt_orphans()
         _raise_file_limit()
@@ -111,7 +124,7 @@ class Supervisor:
             running = await self._wait_until_ready()
             if running is not None:
                 self._write_status(running)
-                on_ready(running)
+                await on_ready(running)
                 await self._stopping.wait()
         finally:
             await self._stop_all()
@@ -173,6 +186,7 @@ class Supervisor:
                     replica_token_digest=hashlib.sha256(self._replica_token.encode()).hexdigest(),
                     tracking_uri=settings.tracking_uri,
                     tracking_authorization=settings.tracking_authorization,
+                    is_secure=settings.tls is not None,
                 ),
             )
         )
@@ -181,12 +195,15 @@ class Supervisor:
                 f"gateway-{index}",
                 "gateway",
                 "gateway",
-                (self._listener,),
+                (self._listener,) if self._local is None else (self._listener, self._local),
                 lambda fd: GatewayLaunch(
                     parent_pid=os.getpid(),
                     status_fd=fd,
                     home=home,
                     listen_fd=self._listener.fileno(),
+                    local_fd=None if self._local is None else self._local.fileno(),
+                    tls=settings.tls,
+                    cors_origins=settings.cors_origins,
                     hold_timeout_s=settings.hold_timeout_s,
                     tracking_authorization=settings.tracking_authorization,
                     tracking_uri=settings.tracking_uri,
@@ -231,9 +248,9 @@ class Supervisor:
                     status_fd=status_fd,
                     home=str(self._home.path),
                     listen_fd=listener.fileno(),
-                    url=self._url(),
+                    url=self._local_url(),
                     agent_token=agent_token(self._replica_secret, spec.deployment),
-                    tracking_uri=tracking_uri or self._url(),
+                    tracking_uri=tracking_uri or self._local_url(),
                     tracking_token=self._replica_token if tracking_uri is None else None,
                     spec=spec,
                 )
@@ -247,10 +264,15 @@ class Supervisor:
         )
 
     def _url(self) -> str:
-        """The address for clients on this machine."""
-        host, port = self._listener.getsockname()[:2]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        """The address for clients; without TLS the one for clients on this machine."""
+        host, port = _address(self._listener)
+        if self._settings.tls is None:
+            return _origin("http", host, port)
+        return _origin("https", host_for_clients((self._settings.host, host), self._settings.tls.names), port)
+
+    def _local_url(self) -> str:
+        """The address for our own processes, which need not know what a certificate is for."""
+        return _origin("http", *_address(self._local or self._listener))
 
     async def _wait_until_ready(self) -> Running | None:
         """The running stack; None if it was told to stop before it came up."""
@@ -262,14 +284,13 @@ class Supervisor:
                     raise CannotStart(f"The {child.plan.name} process does not start: {child.message}\n{tail}")
             if all(child.state is ReplicaState.READY for child in system) and await self._is_healthy():
                 url = self._url()
-                return Running(url, self._home.path, os.getpid(), self._settings.tracking_uri or url)
+                return Running(url, self._local_url(), self._home.path, os.getpid(), self._settings.tracking_uri or url)
             await asyncio.sleep(0.05)
         return None
 
     async def _is_healthy(self) -> bool:
-        host, port = self._url().removeprefix("http://").rsplit(":", 1)
         try:
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            reader, writer = await asyncio.open_connection(*_address(self._local or self._listener))
             writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             answer = await reader.read(64)
             writer.close()
@@ -278,7 +299,12 @@ class Supervisor:
         return answer.startswith(b"HTTP/1.1 200")
 
     def _write_status(self, running: Running) -> None:
-        document = {"url": running.url, "pid": running.pid, "mlflow_url": running.mlflow_url}
+        document = {
+            "url": running.url,
+            "local_url": running.local_url,
+            "pid": running.pid,
+            "mlflow_url": running.mlflow_url,
+        }
         temporary = self._home.status_file.with_suffix(".new")
         temporary.write_text(json.dumps(document))
         temporary.replace(self._home.status_file)
@@ -327,11 +353,21 @@ def _logging_to(home: Home) -> Iterator[None]:
         handler.close()
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _address(listener: socket.socket) -> tuple[str, int]:
+    """Host and port by which a listener is reached from this machine."""
+    host, port = listener.getsockname()[:2]
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
+
+
+def _origin(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
     listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -341,7 +377,7 @@ def _listen(settings: Settings) -> socket.socket:
         if listener is not None:
             listener.close()
         raise CannotStart(
-            f"Cannot listen on {settings.host}:{settings.port}: {exc.strerror or exc}. "
+            f"Cannot listen on {host}:{port}: {exc.strerror or exc}. "
             "Choose another port with --port (0 takes a free one), or another address with --host."
         ) from exc
     return listener

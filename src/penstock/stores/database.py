@@ -1,11 +1,11 @@
-"""State at rest: endpoints and tokens in SQL. The control plane is the only writer.
+"""State at rest: endpoints, tokens and sessions in SQL. The control plane is the only writer.
 
 SQLite in WAL mode by default; calls are short and block. Endpoints are stored as one JSON document each, beside the
 columns that are searched.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from alembic.util import CommandError
 from penstock.domain.access import Principal, Token
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import ResourceAlreadyExists, TemporarilyUnavailable
+from penstock.domain.sessions import Session
 
 metadata = sa.MetaData()
 
@@ -48,13 +49,23 @@ principals = sa.Table(
     sa.Column("groups", sa.Text, nullable=False),
 )
 
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("token_id", sa.String, nullable=False),
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("expires_at_ms", sa.BigInteger, nullable=False),
+)
+
 
 class DatabaseUnusable(Exception):
     """The state database cannot be opened or brought to this release's schema."""
 
 
 class Database:
-    """Endpoints and tokens, one call a transaction."""
+    """Endpoints, tokens and sessions, one call a transaction."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
@@ -175,9 +186,42 @@ class Database:
             connection.execute(sa.insert(principals).values(name=principal.name, groups=json.dumps(principal.groups)))
 
     def delete_token(self, token_id: str) -> bool:
-        """Forget a token; False if there was none of that id."""
+        """Forget a token and the sessions that were made from it; False if there was none of that id."""
         with self._transaction() as connection:
+            connection.execute(sa.delete(sessions).where(sessions.c.token_id == token_id))
             return connection.execute(sa.delete(tokens).where(tokens.c.id == token_id)).rowcount > 0
+
+    def token_of_digest(self, digest: str) -> Token | None:
+        """The token with that digest."""
+        with self._transaction() as connection:
+            row = connection.execute(sa.select(tokens).where(tokens.c.digest == digest)).mappings().first()
+        return None if row is None else Token(**row)
+
+    def sessions(self) -> list[Session]:
+        """All sessions, oldest first, expired ones among them."""
+        query = sa.select(sessions).order_by(sessions.c.created_at_ms, sessions.c.digest)
+        with self._transaction() as connection:
+            return [Session(**row) for row in connection.execute(query).mappings()]
+
+    def session(self, digest: str) -> Session | None:
+        """The session with that digest, expired or not."""
+        with self._transaction() as connection:
+            row = connection.execute(sa.select(sessions).where(sessions.c.digest == digest)).mappings().first()
+        return None if row is None else Session(**row)
+
+    def insert_session(self, session: Session) -> bool:
+        """Store a new session; False, and nothing is stored, if its token is gone."""
+        row = {name: getattr(session, name) for name in sessions.c.keys()}  # noqa: SIM118 - names, not columns
+        with self._transaction() as connection:
+            if connection.scalar(sa.select(tokens.c.id).where(tokens.c.id == session.token_id)) is None:
+                return False
+            connection.execute(sa.insert(sessions).values(row))
+            return True
+
+    def delete_sessions(self, digests: Collection[str]) -> None:
+        """Forget these sessions; those that are gone already do not matter."""
+        with self._transaction() as connection:
+            connection.execute(sa.delete(sessions).where(sessions.c.digest.in_(digests)))
 
     def _transaction(self) -> AbstractContextManager[sa.Connection]:
         return transaction(self.engine)

@@ -19,6 +19,8 @@ from penstock.domain.secrets import Plaintext
 
 PRINCIPAL_HEADER = "x-penstock-principal"
 """Header in which a gateway tells the control plane who asks; clients cannot send it."""
+CREDENTIAL_HEADER = "x-penstock-credential"
+"""Header in which a gateway tells the control plane the digest of the token or session id that a request bore."""
 CLIENT_HOST_HEADER = "x-penstock-host"
 """Header in which a gateway tells the control plane by which name the client reached us."""
 MAX_LINE_BYTES = 64 << 20

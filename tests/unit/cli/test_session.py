@@ -96,7 +96,12 @@ def test_json_is_one_document_on_standard_output(capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out) == {"a": ["[bold]", "x" * 500, "é"]}
 
 
-STATUS = {"url": "http://127.0.0.1:1", "pid": 77, "mlflow_url": "http://127.0.0.1:1/mlflow/"}
+STATUS = {
+    "url": "https://h:1",
+    "local_url": "http://127.0.0.1:2",
+    "pid": 77,
+    "mlflow_url": "http://127.0.0.1:1/mlflow/",
+}
 
 
 def stack_file(home: Home, text: str) -> None:

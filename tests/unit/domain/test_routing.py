@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from penstock.domain.access import Scope, Token
+from penstock.domain.access import Principal, Scope, Token
 from penstock.domain.endpoint import Endpoint, fail, stop, switch
 from penstock.domain.limits import Limits
-from penstock.domain.routing import Access, RoutedEntity, RoutingTable, build_table, succeed
+from penstock.domain.routing import Access, RoutedEntity, RoutedSession, RoutingTable, build_table, succeed
+from penstock.domain.sessions import Session
 from penstock.domain.sizing import Sizing, WorkloadSize
 from penstock.domain.traffic import Route
 from unit.builders import LIMITS, empty_endpoint, entity, live, specs_of, updating
@@ -64,6 +65,13 @@ def test_our_own_processes_keep_their_access_beside_that_of_principals() -> None
     assert access == {"d1": Access("ann", Scope.ALL), "own": Access("replica", Scope.READ_MODELS)}
 
 
+def test_sessions_are_kept_apart_from_tokens() -> None:
+    session = Session("s1", "1", "ann", 0, 99)
+    table = build_table([], [Token("1", "ann", "d1")], {}, LIMITS, [Principal("ann", ("team",))], sessions=[session])
+    assert table.access == {"d1": Access("ann", groups=("team",))}
+    assert table.sessions == {"s1": RoutedSession(Access("ann", groups=("team",)), 99)}
+
+
 def test_a_table_with_the_same_content_keeps_its_version() -> None:
     first = succeed(RoutingTable(version=7), table_of(LIVE))
     assert first.version == 8
@@ -78,8 +86,9 @@ def test_a_table_with_the_same_content_keeps_its_version() -> None:
         table_of(switch(UPDATING)),
         table_of(live(entity("1"), entity("2"), routes=(Route("m-1", 99), Route("m-2", 1)))),
         build_table([LIVE], [Token("1", "ann", "d1")], {}, LIMITS),
+        build_table([LIVE], [], {}, LIMITS, sessions=[Session("s1", "1", "ann", 0, 99)]),
     ],
-    ids=["endpoint gone", "endpoint more", "switched", "entity more", "token more"],
+    ids=["endpoint gone", "endpoint more", "switched", "entity more", "token more", "session more"],
 )
 def test_a_table_with_other_content_gets_the_next_version(content: RoutingTable) -> None:
     first = succeed(RoutingTable(), table_of(LIVE))

@@ -37,6 +37,8 @@ class FakeTransport(asyncio.Transport):
         self.has_sent_eof = False
         self.is_closed = False
         self.was_aborted = False
+        self.waits_for_client = False
+        """Whether a close is not done before the client closes."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.has_sent_eof, "nothing may follow the end of what we send"
@@ -57,10 +59,13 @@ class FakeTransport(asyncio.Transport):
     def close(self) -> None:
         if not self.is_closed:
             self.is_closed = True
-            asyncio.get_running_loop().call_soon(self._connection.connection_lost, None)
+            if not self.waits_for_client:
+                asyncio.get_running_loop().call_soon(self._connection.connection_lost, None)
 
     def abort(self) -> None:
         self.was_aborted = True
+        if self.is_closed and self.waits_for_client:
+            asyncio.get_running_loop().call_soon(self._connection.connection_lost, None)
         self.close()
 
     def pause_reading(self) -> None:

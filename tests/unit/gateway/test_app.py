@@ -1,13 +1,13 @@
 """The gateway's routes and tokens, with an HTTP client in front and nothing behind."""
 
-import base64
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pytest
 
 from penstock.domain.access import Scope, digest_of
-from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
-from penstock.gateway.app import Gateway, token_of
+from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutedSession, RoutingTable
+from penstock.gateway.app import Gateway
 from penstock.gateway.call import Call, CallState
 from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import MAX_BODY_BYTES, Invocations
@@ -17,47 +17,6 @@ from penstock.gateway.table import CurrentTable
 from penstock.wire.frames import Head, split_request
 from unit.clock import run_at_once
 from unit.gateway.fakes import Answer, FakeClient
-
-
-def basic(credentials: bytes) -> bytes:
-    """The header of Basic authentication."""
-    return b"Basic " + base64.b64encode(credentials)
-
-
-@pytest.mark.parametrize(
-    ("header", "token"),
-    [
-        (None, None),
-        (b"Bearer pst_x", "pst_x"),
-        (b"bearer  pst_x ", "pst_x"),
-        (b"BEARER pst_x", "pst_x"),
-        (b"Bearer", None),
-        (b"Bearer ", None),
-        (b"", None),
-        (b"pst_x", None),
-        (b"Digest pst_x", None),
-        (basic(b"token:pst_x"), "pst_x"),
-        (basic(b":pst_x"), "pst_x"),
-        (basic(b"user:pst:x"), "pst:x"),
-        (basic(b"pst_x"), None),
-        (basic(b"user:"), None),
-        (b"basic " + base64.b64encode(b"u:pst_x"), "pst_x"),
-        (b"Basic", None),
-        (b"Basic !!!", None),
-        (b"Basic YQ", None),
-        (b"Basic \xe9\xff", None),
-        (b"\xff\xfe", None),
-    ],
-)
-def test_the_token_of_an_authorization_header(header: bytes | None, token: str | None) -> None:
-    assert token_of(header) == token
-
-
-def test_bytes_that_are_no_text_give_a_token_that_is_merely_unknown() -> None:
-    for header in (b"Bearer \xff", basic(b"u:\xff\xfe")):
-        token = token_of(header)
-        assert token is not None
-        assert len(digest_of(token)) == 64
 
 
 @dataclass(eq=False)
@@ -85,9 +44,18 @@ class FakeUpstream:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def pass_on(self, exchange: Exchange, target: str, principal: str | None = None) -> Sink:
+    def pass_on(
+        self,
+        exchange: Exchange,
+        target: str,
+        principal: str | None = None,
+        credential: str | None = None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> Sink:
         answer = f"{self._name} {target} {principal or 'nobody'}".encode()
-        return WholeBody(exchange, 1000, lambda _: exchange.respond(200, answer))
+        told = [("x-credential", credential)] if credential else []
+        own = [*told, *((name.decode(), value.decode()) for name, value in headers)]
+        return WholeBody(exchange, 1000, lambda _: exchange.respond(200, answer, own))
 
 
 def routed(name: str, percentage: int) -> RoutedEntity:
@@ -109,7 +77,15 @@ TABLE = RoutingTable(
         digest_of("pst_team"): Access("carol", groups=("team",)),
         digest_of("pst_admin"): Access("dora", groups=("admins",)),
     },
+    {
+        digest_of("s-ann"): RoutedSession(Access("ann"), 2_000_000),
+        digest_of("s-bob"): RoutedSession(Access("bob"), 2_000_000),
+        digest_of("s-over"): RoutedSession(Access("ann"), 1_000_000),
+    },
 )
+NOW_S = 1000.0
+COOKIE = "Cookie: other=1; penstock_session=s-ann"
+BROWSER = "Accept: text/html,application/xhtml+xml"
 
 
 def ask(
@@ -127,6 +103,8 @@ def ask(
             Invocations(table, lambda: float(str(options.get("draw", 0.0))), LoadMeter()),
             FakeUpstream("control"),  # type: ignore[arg-type]
             FakeUpstream("mlflow"),  # type: ignore[arg-type]
+            is_secure=bool(options.get("is_secure")),
+            now_s=lambda: NOW_S,
         )
         gateway.is_draining = bool(options.get("is_draining"))
         client = FakeClient(begin=gateway.begin)
@@ -157,8 +135,7 @@ def refusal(answer: Answer) -> tuple[int, str]:
 def test_nothing_is_open_without_a_token_that_we_know(target: str, token: str | None) -> None:
     answer = ask("POST", target, token=token, body=b"{}")
     assert refusal(answer) == (401, "UNAUTHENTICATED")
-    scheme = "Basic" if target.startswith("/mlflow") else "Bearer"
-    assert answer.headers["www-authenticate"].startswith(scheme)
+    assert answer.headers["www-authenticate"] == "Bearer"  # a browser asks nobody for a password
 
 
 def test_garbage_for_a_token_is_refused_like_an_unknown_one() -> None:
@@ -206,6 +183,29 @@ def test_without_a_table_nothing_is_answered_but_try_later() -> None:
 )
 def test_every_path_goes_to_its_server_and_only_ours_is_told_the_principal(target: str, expected: str) -> None:
     assert ask("GET", target).body.decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "is_sandboxed"),
+    [
+        ("/mlflow/", False),
+        ("/mlflow/?x=get-artifact", False),
+        ("/mlflow/static-files/static/js/main.js", False),
+        ("/mlflow/get-artifact?path=a.html&run_uuid=1", True),
+        ("/mlflow/%67et-artifact?path=a.html&run_uuid=1", True),
+        ("/mlflow//get-artifact?path=a.html&run_uuid=1", True),
+        ("/mlflow/model-versions/get-artifact?path=a.html&name=m&version=1", True),
+        ("/mlflow/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files?artifact_file_path=a.html", True),
+        ("/ajax-api/2.0/mlflow/get-trace-artifact?request_id=1", True),
+        ("/ajax-api/3.0/mlflow/get-trace-artifact?request_id=1", True),
+        ("/ajax-api/2.0/mlflow-artifacts/artifacts/1/a.html", True),
+        ("/api/2.0/mlflow-artifacts/artifacts/1/a.html", True),
+    ],
+)
+def test_what_mlflow_answers_is_sandboxed_but_for_its_own_page(target: str, is_sandboxed: bool) -> None:
+    headers = ask("GET", target).headers
+    assert headers.get("content-security-policy") == ("sandbox" if is_sandboxed else None)
+    assert headers.get("x-content-type-options") == ("nosniff" if is_sandboxed else None)
 
 
 def test_the_ui_without_its_slash_is_redirected() -> None:
@@ -279,3 +279,90 @@ def test_a_content_type_of_any_length_is_answered() -> None:
 def test_a_target_that_is_no_path_is_refused(target: str) -> None:
     answer = ask("OPTIONS", target)
     assert refusal(answer) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("target", ["/", "/mlflow", "/mlflow/", "/mlflow/?a=b"])
+def test_a_browser_that_we_do_not_know_is_sent_to_the_log_in(target: str) -> None:
+    answer = ask("GET", target, BROWSER, token=None)
+    assert (answer.status, answer.headers["location"]) == (303, "/login")
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "token"),
+    [("POST", "/mlflow/", None), ("GET", "/mlflow/", "pst_unknown"), ("GET", "/api/2.0/serving-endpoints", None)],
+)
+def test_whoever_is_no_browser_that_opens_a_page_gets_the_error(method: str, target: str, token: str | None) -> None:
+    assert refusal(ask(method, target, BROWSER, token=token)) == (401, "UNAUTHENTICATED")
+
+
+def test_the_root_leads_a_browser_to_the_ui_and_nobody_else() -> None:
+    answer = ask("GET", "/", BROWSER, COOKIE, token=None)
+    assert (answer.status, answer.headers["location"]) == (303, "/mlflow/")
+    assert ask("GET", "/").body == b"control / ann"
+
+
+def test_a_session_opens_what_its_principal_may() -> None:
+    same = "Sec-Fetch-Site: same-origin"
+    assert ask("GET", "/mlflow/", COOKIE, token=None).body == b"mlflow / nobody"
+    seen = ask("GET", "/api/2.0/serving-endpoints", COOKIE, token=None)
+    assert seen.body == b"control /api/2.0/serving-endpoints ann"
+    assert seen.headers["x-credential"] == digest_of("s-ann")
+    query = "/serving-endpoints/x/invocations"
+    assert ask("POST", query, COOKIE, same, token=None, body=b"{}").status == 200
+    bobs = COOKIE.replace("s-ann", "s-bob")
+    assert refusal(ask("POST", query, bobs, same, token=None, body=b"{}")) == (403, "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize(
+    ("cookie", "options"),
+    [
+        ("penstock_session=s-over", {}),
+        ("penstock_session=s-unknown", {}),
+        ("penstock_session=pst_ann", {}),
+        (f"penstock_session={digest_of('s-ann')}", {}),
+        ("penstock_session", {}),
+        ("session=s-ann", {}),
+        ("penstock_session=s-ann", {"is_secure": True}),
+        ("__Host-penstock_session=s-ann", {}),
+        ("\xff\xfe=\xff; penstock_session=\xff", {}),
+    ],
+)
+def test_a_cookie_that_is_no_session_of_now_opens_nothing(cookie: str, options: dict[str, bool]) -> None:
+    answer = ask("GET", "/mlflow/", f"Cookie: {cookie}", token=None, **options)
+    assert refusal(answer) == (401, "UNAUTHENTICATED")
+
+
+def test_under_tls_the_cookie_has_its_other_name() -> None:
+    answer = ask("GET", "/mlflow/", "Cookie: __Host-penstock_session=s-ann", token=None, is_secure=True)
+    assert answer.status == 200
+
+
+def test_a_session_s_id_is_no_token() -> None:
+    assert refusal(ask("GET", "/mlflow/", token="s-ann")) == (401, "UNAUTHENTICATED")
+
+
+def test_a_token_wins_over_a_cookie() -> None:
+    path = "/api/2.0/serving-endpoints"
+    assert ask("POST", path, COOKIE, token="pst_bob", body=b"{}").body == b"control /api/2.0/serving-endpoints bob"
+    assert refusal(ask("GET", path, COOKIE, token="pst_unknown")) == (401, "UNAUTHENTICATED")
+
+
+def test_a_cookie_alone_changes_nothing_unless_a_page_of_ours_asks() -> None:
+    path = "/api/2.0/serving-endpoints"
+    for header in ("X: y", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"):
+        assert refusal(ask("POST", path, COOKIE, header, token=None, body=b"{}")) == (403, "PERMISSION_DENIED")
+    assert refusal(ask("GET", path, COOKIE, "Sec-Fetch-Site: cross-site", token=None)) == (403, "PERMISSION_DENIED")
+
+
+def test_log_in_and_log_out_are_for_everybody_and_tell_the_session() -> None:
+    assert ask("GET", "/login?code=x", token=None).body == b"control /login?code=x nobody"
+    assert ask("POST", "/login", token=None, body=b"token=x").body == b"control /login nobody"
+    known = ask("POST", "/logout", COOKIE, "Sec-Fetch-Site: same-origin", token=None)
+    assert (known.body, known.headers["x-credential"]) == (b"control /logout nobody", digest_of("s-ann"))
+    assert "x-credential" not in ask("GET", "/login", "Cookie: penstock_session=s-over", token=None).headers
+
+
+@pytest.mark.parametrize("header", ["X: y", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"])
+def test_nobody_is_logged_out_by_a_page_of_somebody_else(header: str) -> None:
+    assert refusal(ask("POST", "/logout", COOKIE, header, token=None)) == (403, "PERMISSION_DENIED")

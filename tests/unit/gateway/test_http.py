@@ -634,6 +634,23 @@ def test_draining_closes_an_idle_connection_at_once() -> None:
     script(run)
 
 
+def test_draining_waits_for_no_idle_client_that_does_not_close() -> None:
+    """Over TLS a close is only done when the client has closed, too."""
+
+    async def run() -> None:
+        client = FakeClient()
+        client.transport.waits_for_client = True
+        client.connection.drain()
+        await client.settle()
+        assert client.transport.is_closed
+        assert client.connections
+        await asyncio.sleep(5)
+        assert client.transport.was_aborted
+        assert not client.connections
+
+    script(run)
+
+
 def test_draining_lets_what_has_begun_be_answered() -> None:
     async def run() -> None:
         client, sinks = streaming()

@@ -15,6 +15,7 @@ from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
 from penstock.domain.errors import ResourceAlreadyExists
 from penstock.domain.secrets import Sealed, SecretScope
 from penstock.domain.served_entity import ModelVersion, ServedEntity
+from penstock.domain.sessions import Session
 from penstock.domain.traffic import Route
 from penstock.stores import database as module
 from penstock.stores.database import Database, DatabaseUnusable
@@ -93,6 +94,26 @@ def test_saving_what_was_deleted_brings_nothing_back(file: Path) -> None:
     database.save_endpoint(ENDPOINT)
     assert database.endpoints() == []
     assert database.delete_token("none") is False
+    database.close()
+
+
+def test_sessions_come_back_and_go_with_their_token(file: Path) -> None:
+    database = opened(file)
+    for number in (1, 2):
+        database.insert_token(Token(f"t{number}", "ann", f"{number}" * 64))
+    sessions = [Session(str(n), f"t{1 + n // 2}", "ann", n, 100) for n in range(4)]
+    assert all(database.insert_session(session) for session in sessions)
+    database.close()
+    database = opened(file)
+    assert database.sessions() == sessions
+    assert (database.session("1"), database.session("9")) == (sessions[1], None)
+    assert database.token_of_digest("1" * 64) == Token("t1", "ann", "1" * 64)
+    assert database.token_of_digest("t1") is None
+    database.delete_sessions(["3", "none"])
+    database.delete_token("t1")
+    assert database.sessions() == [sessions[2]]
+    assert database.insert_session(sessions[0]) is False
+    assert database.sessions() == [sessions[2]]
     database.close()
 
 
