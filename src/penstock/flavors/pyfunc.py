@@ -16,6 +16,7 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from penstock.wire.errors import error_body
 
+_MAX_MESSAGE = 16 << 10
 _MAX_STACK_TRACE = 16 << 10
 _CALLER_CODES = frozenset({"BAD_REQUEST", "INVALID_PARAMETER_VALUE"})
 _JSON = "application/json"
@@ -39,8 +40,8 @@ class Predictor:
 
     def score(self, body: bytes, content_type: str) -> Answer:
         """Answer one request body; never raises for what the body or the model does."""
-        mime_type, _, parameters = content_type.partition(";")
-        content_type = f"{mime_type.strip().lower()}{';' if parameters else ''}{parameters}"
+        # MLflow takes `Charset="UTF-8"` and a last semicolon for something else; HTTP does not.
+        content_type = content_type.lower().replace('"', "").rstrip("; ")
         try:
             scored = scoring_server.invocations(body, content_type, self._model, self._input_schema)
         except MlflowException as exc:
@@ -77,7 +78,15 @@ def _refusal(code: str, message: str, stack_trace: str | None) -> Answer:
     # MLflow gives a model's own MlflowException the default code INTERNAL_ERROR; the contract wants a 4xx for it.
     code = code if code in _CALLER_CODES else "BAD_REQUEST"
     extra = {} if stack_trace is None else {"stack_trace": stack_trace[-_MAX_STACK_TRACE:]}
-    return Answer(400, error_body(code, message, **extra))
+    return Answer(400, error_body(code, _shortened(message), **extra))
+
+
+def _shortened(message: str) -> str:
+    """Both ends: MLflow quotes the body, megabytes of it, and says what is wrong before or after."""
+    if len(message) <= _MAX_MESSAGE:
+        return message
+    half = _MAX_MESSAGE // 2
+    return f"{message[:half]} [… {len(message) - 2 * half} characters …] {message[-half:]}"
 
 
 def _unhandled(exc: Exception) -> str:
