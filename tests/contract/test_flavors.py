@@ -3,9 +3,11 @@
 The comparison is with the trained object in this process, not with MLflow's copy of it. Labels and sums of trees are
 equal to the last bit. Where matrices are multiplied a tolerance per type holds: a replica's table lies otherwise in
 memory and sums are made in another order. A library that is not installed skips its test; the extra `test` has all.
+Every command of `docs/howto/flavors.md` is sent too.
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from support.stack import Stack, refused, use_registry
 Serve = Callable[..., None]
 FLOAT32 = 1e-5
 FLOAT64 = 1e-12
-"""Relative tolerances."""
+"""Tolerances, relative or absolute, whichever is larger."""
 
 FLOWERS, SPECIES = load_iris(return_X_y=True, as_frame=True)
 FLOWERS.columns = [name.removesuffix(" (cm)").replace(" ", "_") for name in FLOWERS.columns]
@@ -72,8 +74,17 @@ def predictions(answer: requests.Response) -> Any:
     return answer.json()["predictions"]
 
 
+def documented(endpoint: str) -> dict[str, Any]:
+    """The body that the page on flavors sends to an endpoint."""
+    page = (Path(__file__).parents[2] / "docs/howto/flavors.md").read_text()
+    bodies = re.findall(r"```sh\ncurl [^']*-d '([^']*)' \\\n  \S*/serving-endpoints/([a-z]+)/invocations\"\n```", page)
+    (body,) = (body for body, name in bodies if name == endpoint)
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
 def near(values: Any, tolerance: float) -> Any:
-    return pytest.approx(np.asarray(values), rel=tolerance)
+    return pytest.approx(np.asarray(values), rel=tolerance, abs=tolerance)
 
 
 def records(frame: pd.DataFrame) -> dict[str, Any]:
@@ -93,16 +104,17 @@ def test_sklearn(stack: Stack, serve: Serve) -> None:
             name="model",
             signature=signature,
             pyfunc_predict_fn=function,
-            serialization_format=form,
+            serialization_format="cloudpickle",
             registered_model_name="sklearn",
             pip_requirements=["scikit-learn"],
         )
-        for function, form in (("predict", "skops"), ("predict_proba", "cloudpickle"))
+        for function in ("predict", "predict_proba")
     )
     serve("sklearn", labels=labels, chances=chances)
     some = FLOWERS[::10]
     assert predictions(stack.ask("sklearn", records(some))) == model.predict(some).tolist()
     assert predictions(stack.ask("sklearn", split(some))) == model.predict(some).tolist()
+    assert predictions(stack.ask("sklearn", documented("sklearn"))) == [0]
     columns = {"inputs": some.to_dict(orient="list")}
     assert np.array(predictions(stack.ask("sklearn", columns, "chances"))) == near(model.predict_proba(some), FLOAT64)
 
@@ -141,10 +153,9 @@ def test_sklearn_pipeline_with_text_dates_and_missing_values(stack: Stack, serve
     assert asked["dataframe_records"][2] == {"city": None, "age": 58.5, "joined": None}
     expected = model.predict_proba(customers.head(6))
     assert np.array(predictions(stack.ask("pipeline", asked))) == near(expected, FLOAT64)
-    stranger = {"city": "Nowhere", "age": None, "joined": "2026-11-22T10:00:00"}
-    frame = pd.DataFrame([stranger]).astype({"age": float, "joined": "datetime64[ns]"})
-    answer = predictions(stack.ask("pipeline", {"dataframe_records": [stranger]}))
-    assert np.array(answer) == near(model.predict_proba(frame), FLOAT64)
+    stranger = documented("pipeline")
+    frame = pd.DataFrame(stranger["dataframe_records"]).astype({"age": float, "joined": "datetime64[ns]"})
+    assert np.array(predictions(stack.ask("pipeline", stranger))) == near(model.predict_proba(frame), FLOAT64)
 
 
 def test_text_classifier_with_one_string_column(stack: Stack, serve: Serve) -> None:
@@ -181,6 +192,7 @@ def test_text_classifier_with_one_string_column(stack: Stack, serve: Serve) -> N
     assert told == model.predict(pd.DataFrame({"text": new})).tolist() == ["harmless", "toxic", "violent"]
     assert predictions(stack.ask("intents", {"inputs": {"text": new}})) == told
     assert predictions(stack.ask("intents", {"inputs": new})) == told
+    assert predictions(stack.ask("intents", documented("intents"))) == ["harmless", "toxic"]
     csv = pd.DataFrame({"text": new}).to_csv(index=False)
     answer = requests.post(
         f"{stack.url}/serving-endpoints/intents/invocations",
@@ -216,6 +228,7 @@ def test_xgboost(stack: Stack, serve: Serve) -> None:
     )
     some = FLOWERS[::10]
     assert predictions(stack.ask("xgboost", records(some))) == classifier.predict(some).tolist()
+    assert predictions(stack.ask("xgboost", documented("xgboost"))) == [0, 2]
     some = PATIENTS[::40].copy()
     some.iloc[0, 2] = None  # the library's own business: trees know a way for what is missing
     expected = booster.predict(xgboost.DMatrix(some)).tolist()
@@ -247,6 +260,7 @@ def test_lightgbm(stack: Stack, serve: Serve) -> None:
     )
     some = FLOWERS[::10]
     assert predictions(stack.ask("lightgbm", records(some))) == classifier.predict(some).tolist()
+    assert predictions(stack.ask("lightgbm", documented("lightgbm"))) == [0, 2]
     some = PATIENTS[::40]
     assert predictions(stack.ask("lightgbm", split(some), "booster")) == booster.predict(some).tolist()
 
@@ -280,6 +294,8 @@ def test_pytorch_with_a_tensor_signature(stack: Stack, serve: Serve) -> None:
     expected = model(some).detach().numpy()
     for key in ("inputs", "instances"):
         assert np.array(predictions(stack.ask("pytorch", {key: some.tolist()}))) == near(expected, FLOAT32)
+    answer = predictions(stack.ask("pytorch", documented("pytorch")))
+    assert np.argmax(answer, axis=1).tolist() == [0, 2]
     refused(
         stack.ask("pytorch", {"inputs": [[1.0, 2.0, 3.0]]}),
         400,
@@ -293,29 +309,31 @@ def test_onnx(stack: Stack, serve: Serve) -> None:
     pytest.importorskip("onnx", reason="needs the extra 'onnx'")
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
     skl2onnx = pytest.importorskip("skl2onnx", reason="makes the model of this test")
-    trained = LinearRegression().fit(PATIENTS.to_numpy(np.float32), PROGRESS)
-    model = skl2onnx.to_onnx(trained, PATIENTS.to_numpy(np.float32)[:1])
+    trained = LinearRegression().fit(FLOWERS.to_numpy(np.float32), SPECIES)
+    model = skl2onnx.to_onnx(trained, FLOWERS.to_numpy(np.float32)[:1])
     info = mlflow.onnx.log_model(
         model,
         name="model",
-        signature=ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 10))])),
+        signature=ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 4))])),
         registered_model_name="onnx",
         pip_requirements=["onnx", "onnxruntime"],
     )
     serve("onnx", model=info)
-    some = PATIENTS.to_numpy(np.float32)[::40]
+    some = FLOWERS.to_numpy(np.float32)[::10]
     session = onnxruntime.InferenceSession(model.SerializeToString())
     (expected,) = session.run(None, {"X": some})
     answer = predictions(stack.ask("onnx", {"inputs": some.tolist()}))
     assert list(answer) == ["variable"]
     assert np.array(answer["variable"]) == near(expected, FLOAT32)
     assert expected[:, 0] == near(trained.predict(some), FLOAT32)
+    answer = predictions(stack.ask("onnx", documented("onnx")))
+    assert np.round(answer["variable"], 0).ravel().tolist() == [0, 2]
 
 
 def test_statsmodels(stack: Stack, serve: Serve) -> None:
     statsmodels = pytest.importorskip("statsmodels.api", reason="needs the extra 'statsmodels'")
-    model = statsmodels.OLS(PROGRESS, statsmodels.add_constant(PATIENTS)).fit()
-    frame = statsmodels.add_constant(PATIENTS)[::40]
+    model = statsmodels.OLS(SPECIES, statsmodels.add_constant(FLOWERS)).fit()
+    frame = statsmodels.add_constant(FLOWERS)[::10]
     info = mlflow.statsmodels.log_model(
         model,
         name="model",
@@ -327,6 +345,8 @@ def test_statsmodels(stack: Stack, serve: Serve) -> None:
     answer = predictions(stack.ask("statsmodels", split(frame)))
     assert [list(row) for row in answer] == [["0"]] * len(frame)  # the flavor makes a table of the library's series
     assert [row["0"] for row in answer] == near(model.predict(frame), FLOAT64)
+    (row,) = predictions(stack.ask("statsmodels", documented("statsmodels")))
+    assert [row["0"]] == near(model.predict(frame[:1]), FLOAT64)
 
 
 def test_custom_model_with_params_and_an_artifact(stack: Stack, serve: Serve, tmp_path: Path) -> None:
@@ -366,6 +386,7 @@ def test_custom_model_with_params_and_an_artifact(stack: Stack, serve: Serve, tm
         {"total": 1.0, "currency": "NOK"},
         {"total": 3.25, "currency": "NOK"},
     ]
+    assert predictions(stack.ask("prices", documented("prices"))) == [{"total": 1.0, "currency": "EUR"}]
     refused(stack.ask("prices", {**body, "params": {"discount": "half"}}), 400, "INVALID_PARAMETER_VALUE", "discount")
 
 
