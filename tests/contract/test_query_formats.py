@@ -310,6 +310,15 @@ def test_datetimes_out(stack: Stack, shapes: str, kind: str, seen: list[Any]) ->
 # numbers and text
 
 
+def test_a_missing_number_is_nan_and_a_missing_integer_is_refused(stack: Stack, live: str) -> None:
+    for key in ("dataframe_records", "inputs", "instances"):
+        assert predictions(stack.ask(live, {key: [{**ROW, "x": None}]}))[0]["x_is_nan"] is True
+        answer = stack.ask(live, {key: [{**ROW, "n": None}]})
+        refused(answer, 400, "BAD_REQUEST", "NoneType")
+    holes = parquet(pd.DataFrame([ROW, {**ROW, "n": None}]))
+    refused(send(stack, live, holes, PARQUET), 400, "INVALID_PARAMETER_VALUE", "column n")
+
+
 def test_numbers_that_are_none_come_in(stack: Stack, live: str) -> None:
     for token, seen in (("Infinity", math.inf), ("-Infinity", -math.inf), ("1e999", math.inf)):
         answer = send(stack, live, f'{{"dataframe_records": [{{"x": {token}, "n": 1, "s": "a"}}]}}')
