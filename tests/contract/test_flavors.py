@@ -247,6 +247,7 @@ def test_lightgbm(stack: Stack, serve: Serve) -> None:
             classifier,
             name="model",
             signature=infer_signature(FLOWERS, classifier.predict(FLOWERS)),
+            serialization_format="cloudpickle",
             registered_model_name="lightgbm",
             pip_requirements=["lightgbm"],
         ),
