@@ -23,6 +23,7 @@ from penstock.wire import event_stream
 from penstock.wire.errors import defused, error_body
 from penstock.wire.openai import with_both_finish_reasons
 
+_MAX_MESSAGE = 16 << 10
 _MAX_STACK_TRACE = 16 << 10
 _CALLER_CODES = frozenset({"BAD_REQUEST", "INVALID_PARAMETER_VALUE"})
 _END = object()
@@ -41,10 +42,9 @@ class Predictor:
 
     def answer(self, query: Query) -> Answer | AnswerStream:
         """Answer a query; never raises for what the body or the model does."""
-        mime_type, _, parameters = query.content_type.partition(";")
-        mime_type = mime_type.strip().lower()
-        content_type = f"{mime_type}{';' if parameters else ''}{parameters}"
-        if mime_type != JSON:
+        # MLflow takes `Charset="UTF-8"` and a last semicolon for something else; HTTP does not.
+        content_type = query.content_type.lower().replace('"', "").strip("; ")
+        if content_type.partition(";")[0].strip() != JSON:
             return self._score(query.body, content_type, Note())
         try:
             reading = read(query, self._traits, self._columns)
@@ -156,7 +156,15 @@ def _refusal(code: str, message: str, stack_trace: str | None = None, note: Note
     # MLflow gives a model's own MlflowException the default code INTERNAL_ERROR; the contract wants a 4xx for it.
     code = code if code in _CALLER_CODES else "BAD_REQUEST"
     extra = {} if stack_trace is None else {"stack_trace": stack_trace[-_MAX_STACK_TRACE:]}
-    return Answer(400, error_body(code, message, **extra), note=note or Note())
+    return Answer(400, error_body(code, _shortened(message), **extra), note=note or Note())
+
+
+def _shortened(message: str) -> str:
+    """Both ends: MLflow quotes the body, megabytes of it, and says what is wrong before or after."""
+    if len(message) <= _MAX_MESSAGE:
+        return message
+    half = _MAX_MESSAGE // 2
+    return f"{message[:half]} [… {len(message) - 2 * half} characters …] {message[-half:]}"
 
 
 def _unhandled(exc: Exception) -> str:
