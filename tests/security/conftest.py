@@ -1,7 +1,11 @@
-"""What the security tests share: a raw client, and the report of each module."""
+"""What the security tests share: a raw client, and the report of each module.
+
+Reports are written when the session has ended, because what a fixture finds out while it is torn down counts too.
+"""
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +14,9 @@ import pytest
 from support.raw import RawClient
 from support.report import Report
 from support.stack import Stack
+
+_reports: dict[str, Report] = {}
+_failures: Counter[str] = Counter()
 
 
 @pytest.fixture(scope="module")
@@ -21,21 +28,21 @@ def raw(stack: Stack) -> Iterator[RawClient]:
 
 @pytest.fixture(scope="module")
 def report(request: pytest.FixtureRequest, raw: RawClient) -> Iterator[Report]:
-    """Written to `--report-dir` when the module's last test has ended."""
-    folder: Path | None = request.config.getoption("--report-dir")
-    name = Path(str(request.path)).stem.removeprefix("test_")
-    told = Report(name.upper())
-    failed_before, started = request.session.testsfailed, time.monotonic()
+    """Filled by the module's tests; written to `--report-dir`."""
+    started = time.monotonic()
+    told = _reports[request.node.nodeid] = Report(request.path.stem.removeprefix("test_").upper())
     yield told
-    errors = request.session.testsfailed - failed_before
-    document = {
-        "test": told.test,
-        "passed": errors == 0,
-        "requests": raw.sent,
-        "errors": errors,
-        "seconds": round(time.monotonic() - started, 1),
-        "covered": told.covered,
-    }
-    if folder is not None:
+    told.requests, told.seconds = raw.sent, round(time.monotonic() - started, 1)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed:
+        _failures[report.nodeid.partition("::")[0]] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    folder: Path | None = session.config.getoption("--report-dir")
+    for module, told in _reports.items() if folder is not None else ():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+        file = folder / f"{told.test.lower()}.json"
+        file.write_text(json.dumps(told.document(errors=_failures[module]), indent=2) + "\n")

@@ -31,12 +31,13 @@ class RawClient:
     def send(self, method: str, target: str, headers: dict[str, str] | None = None, body: object = None) -> RawAnswer:
         """Send a request; a body that is not bytes goes as JSON."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **(headers or {})}
         self.sent += 1
         try:
-            return self._send(method, target, headers or {}, data)
+            return self._send(method, target, headers, data)
         except (http.client.RemoteDisconnected, BrokenPipeError):  # an idle connection that was closed meanwhile
             self._connection.close()
-            return self._send(method, target, headers or {}, data)
+            return self._send(method, target, headers, data)
 
     def _send(self, method: str, target: str, headers: dict[str, str], data: bytes | None) -> RawAnswer:
         self._connection.request(method, target, data, headers)

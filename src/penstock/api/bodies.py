@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
+from pydantic_core import ErrorDetails
 
 from penstock.domain.errors import InvalidParameterValue, PayloadTooLarge
 
@@ -69,7 +70,15 @@ def _describe(error: ValidationError) -> str:
     wanted = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "missing":
         return f"{field}: missing; it is required."
-    shown = repr(first["input"])
-    if len(shown) > _MAX_SHOWN:
-        shown = shown[:_MAX_SHOWN] + "…"
-    return f"{field or 'The body'}: got {shown}; {wanted}."
+    return f"{field or 'The body'}: got {_shown(first)}; {wanted}."
+
+
+def _shown(error: ErrorDetails) -> str:
+    """What came, for the message: never the value of an environment variable, which may be a password."""
+    came = error["input"]
+    if "environment_vars" in error["loc"]:
+        return f"a value of type {type(came).__name__}, which is not shown"
+    if isinstance(came, dict | list) and came:
+        return f"an object of {len(came)} field(s)" if isinstance(came, dict) else f"a list of {len(came)}"
+    shown = repr(came)
+    return shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…"

@@ -92,10 +92,16 @@ async def _serve(launch: GatewayLaunch) -> None:
 
 
 def _session(unix_address: str | None) -> aiohttp.ClientSession:
-    """A client that passes bodies on as they are: nothing unpacked, no time limit, no limit of connections."""
-    connector: aiohttp.BaseConnector = (
-        aiohttp.TCPConnector(limit=0) if unix_address is None else aiohttp.UnixConnector(unix_address, limit=0)
-    )
+    """A client that passes bodies on as they are: nothing unpacked, no time limit, no limit of connections.
+
+    On a Unix socket each request gets a connection of its own: a kept one may be about to be closed by the other side,
+    and a request whose body has been sent cannot be sent again.
+    """
+    connector: aiohttp.BaseConnector
+    if unix_address is None:
+        connector = aiohttp.TCPConnector(limit=0)
+    else:
+        connector = aiohttp.UnixConnector(unix_address, limit=0, force_close=True)
     return aiohttp.ClientSession(
         connector=connector,
         auto_decompress=False,
