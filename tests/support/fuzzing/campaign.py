@@ -149,7 +149,11 @@ class Campaign:
         else:
             path = f"/api/2.0/penstock/tokens/{document['id']}"
         data = f"DELETE {path} HTTP/1.1\r\nhost: x\r\n".encode() + self._authorization + b"\r\n"
-        await connection.send(Case(-1, "management", "take away", "", data))
+        case = Case(-1, "management", "take away", "", data)
+        try:
+            await connection.send(case)
+        except (TimeoutError, Improper):
+            await self._try_again(case)
 
     async def _shrunk(self, case: Case, fault: str) -> Case:
         """The case with as much of its body cut away as leaves the fault what it is; few tries."""

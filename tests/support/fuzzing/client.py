@@ -50,8 +50,10 @@ class Connection:
         try:
             async with asyncio.timeout(LIMIT_S):
                 return await self._exchange(case.data) if case.is_framed else await self._pour(case.data)
-        except BaseException:
+        except BaseException as exc:
             await self.close()
+            if isinstance(exc, OSError) and not isinstance(exc, TimeoutError):
+                raise Improper(f"the connection broke: {exc}") from exc
             raise
 
     async def _exchange(self, data: bytes) -> list[Answer]:
@@ -124,6 +126,8 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
             body = b""
     except ConnectionError:
         raise EOFError from None
+    except (asyncio.LimitOverrunError, ValueError) as exc:
+        raise Improper(f"not an HTTP answer: {exc}") from exc
     closes = headers.get(b"connection", b"").lower() == b"close"
     return Answer(status, headers.get(b"content-type", b""), body, closes)
 
