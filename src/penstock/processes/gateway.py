@@ -27,6 +27,7 @@ from penstock.wire.routing_table import load_table
 from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, slot_socket
 
 _DRAIN_TIMEOUT_S = 30.0
+_KEEP_ALIVE_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -94,14 +95,14 @@ async def _serve(launch: GatewayLaunch) -> None:
 def _session(unix_address: str | None) -> aiohttp.ClientSession:
     """A client that passes bodies on as they are: nothing unpacked, no time limit, no limit of connections.
 
-    On a Unix socket each request gets a connection of its own: a kept one may be about to be closed by the other side,
-    and a request whose body has been sent cannot be sent again.
+    An idle connection is given up before uvicorn closes it, which it does after 5 s: a request that is sent just then
+    would fail, and one whose body has gone by cannot be sent again.
     """
     connector: aiohttp.BaseConnector
     if unix_address is None:
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
     else:
-        connector = aiohttp.UnixConnector(unix_address, limit=0, force_close=True)
+        connector = aiohttp.UnixConnector(unix_address, limit=0, keepalive_timeout=_KEEP_ALIVE_S)
     return aiohttp.ClientSession(
         connector=connector,
         auto_decompress=False,
