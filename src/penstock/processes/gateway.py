@@ -13,6 +13,7 @@ import uvloop
 
 from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
 from penstock.domain.routing import RoutedEntity
+from penstock.gateway.answers import UpstreamAnswer
 from penstock.gateway.app import Gateway
 from penstock.gateway.backend import Backend
 from penstock.gateway.http import HttpConnection
@@ -105,6 +106,7 @@ def _session(unix_address: str | None) -> aiohttp.ClientSession:
         connector = aiohttp.UnixConnector(unix_address, limit=0, keepalive_timeout=_KEEP_ALIVE_S)
     return aiohttp.ClientSession(
         connector=connector,
+        response_class=UpstreamAnswer,
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),
