@@ -19,6 +19,10 @@ from support.stack import (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--report-dir", type=Path, metavar="DIR", help="where the security tests write their reports")
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose registry holds `m` v1 and v2 (the echo model) and `broken` v1."""

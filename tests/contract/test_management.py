@@ -164,7 +164,7 @@ BAD_CONFIGS = {
     ),
     "environment of numbers": (
         {"served_entities": [entity("1", environment_vars={"A": 1})]},
-        ["served_entities[0].environment_vars", "1"],
+        ["served_entities[0].environment_vars.A", "a value of type int", "not shown"],
     ),
     "bad time limit": (
         {"served_entities": [entity("1", environment_vars={"PENSTOCK_REQUEST_TIMEOUT_S": "soon"})]},

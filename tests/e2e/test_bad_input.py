@@ -161,3 +161,13 @@ def test_what_is_no_proper_http_is_refused_and_hurts_nobody(stack: Stack, live: 
     assert received.startswith((b"HTTP/1.1 400", b"HTTP/1.1 401"))
     assert json.loads(received.partition(b"\r\n\r\n")[2])["error_code"] in KNOWN_CODES
     assert stack.ask(live).status_code == 200
+
+
+def test_a_request_that_crashes_mlflow_spoils_no_later_one(stack: Stack) -> None:
+    """MLflow closes its connection after a crash of its own; who comes next gets another one."""
+    for _ in range(10):
+        broken = requests.put(
+            f"{stack.url}/api/2.0/mlflow-artifacts/artifacts/%2e", b"x", headers=stack.headers, timeout=10
+        )
+        assert broken.status_code >= 400
+        assert stack.call("POST", "/api/2.0/mlflow/experiments/search", {"max_results": 1}).status_code == 200

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
+from pydantic_core import ErrorDetails
 
 from penstock.domain.errors import InvalidParameterValue, PayloadTooLarge
 
 MAX_BODY_BYTES = 4 << 20
 _MAX_SHOWN = 80
+_MAY_BE_SECRET = frozenset({"environment_vars", "external_model"})
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -80,9 +82,17 @@ def _describe(error: ValidationError, *, hides_input: bool = False) -> str:
     wanted = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "missing":
         return f"{field}: missing; it is required."
-    shown = repr(first["input"])
-    if hides_input or "_plaintext" in shown:  # a key of an external model came in clear
+    if hides_input:
         return f"{field or 'The body'}: {wanted}; what came is not shown."
-    if len(shown) > _MAX_SHOWN:
-        shown = shown[:_MAX_SHOWN] + "…"
-    return f"{field or 'The body'}: got {shown}; {wanted}."
+    return f"{field or 'The body'}: got {_shown(first)}; {wanted}."
+
+
+def _shown(error: ErrorDetails) -> str:
+    """What came, for the message: never the value of an environment variable or a key of an external model."""
+    came = error["input"]
+    if not _MAY_BE_SECRET.isdisjoint(error["loc"]):
+        return f"a value of type {type(came).__name__}, which is not shown"
+    if isinstance(came, dict | list) and came:
+        return f"an object of {len(came)} field(s)" if isinstance(came, dict) else f"a list of {len(came)}"
+    shown = repr(came)
+    return shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…"

@@ -7,6 +7,7 @@ from penstock.control.publisher import Publisher
 from penstock.domain.access import ADMINS, Grant, Level, Principal, level_of, merged
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue, PermissionDenied, ResourceDoesNotExist
+from penstock.domain.names import check_group_name, check_principal_name
 from penstock.stores.database import Database
 
 
@@ -92,11 +93,12 @@ class Permissions:
 
         Raises:
             PermissionDenied: the caller is no admin.
-            InvalidParameterValue: a group's name is empty, or the caller would take its own admin's rights.
+            InvalidParameterValue: a name is none, or the caller would take its own admin's rights.
         """
         self.require_admin(caller, "change groups")
-        if any(not group.strip() or not group.isprintable() for group in groups):
-            raise InvalidParameterValue("groups: a group's name is empty or holds control characters.")
+        check_principal_name("name", name)
+        for index, group in enumerate(groups):
+            check_group_name(f"groups[{index}]", group)
         principal = Principal(name, tuple(dict.fromkeys(groups)))
         if name == caller and not principal.is_admin:
             raise InvalidParameterValue(f"groups: '{caller}' would leave the group '{ADMINS}' itself.")

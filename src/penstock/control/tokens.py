@@ -6,10 +6,9 @@ import uuid
 
 from penstock.control.publisher import Publisher
 from penstock.domain.access import TOKEN_PREFIX, Token, digest_of
-from penstock.domain.errors import InvalidParameterValue, ResourceDoesNotExist, TemporarilyUnavailable
+from penstock.domain.errors import ResourceDoesNotExist, TemporarilyUnavailable
+from penstock.domain.names import check_principal_name
 from penstock.stores.database import Database
-
-_MAX_PRINCIPAL_LENGTH = 256
 
 
 class Tokens:
@@ -27,7 +26,7 @@ class Tokens:
         """A new token for a principal, and its secret. It works once this has returned.
 
         Raises:
-            InvalidParameterValue: the principal's name is empty, too long or holds control characters.
+            InvalidParameterValue: it is no name of a principal.
         """
         token, secret = issue_token(self._database, principal, comment)
         await self._publisher.publish_and_settle()
@@ -48,12 +47,7 @@ class Tokens:
 
 def issue_token(database: Database, principal: str, comment: str) -> tuple[Token, str]:
     """Store a new token; returns it with its secret."""
-    if not principal.strip() or len(principal) > _MAX_PRINCIPAL_LENGTH or not principal.isprintable():
-        raise InvalidParameterValue(
-            f"user: got {principal[:40]!r}; wanted a name of 1 to {_MAX_PRINCIPAL_LENGTH} printable characters."
-        )
-    if not principal.isascii():
-        raise InvalidParameterValue(f"user: got {principal[:40]!r}; wanted ASCII characters only.")
+    check_principal_name("user", principal)
     secret = TOKEN_PREFIX + secrets.token_hex(24)
     token = Token(uuid.uuid4().hex, principal, digest_of(secret), comment, time.time_ns() // 1_000_000)
     database.save_principal(database.principal(principal))

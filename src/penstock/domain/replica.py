@@ -33,7 +33,8 @@ class ReplicaSpec:
     entity_name: str
     config_version: int
     model: ModelVersion
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """Values may be passwords: they stand in no log."""
     drain_timeout_s: float = 300.0
 
 

@@ -41,7 +41,8 @@ class ServedEntity:
     model: ModelVersion | None
     """None for an external model."""
     sizing: Sizing = field(default_factory=Sizing)
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    """Values may be passwords: they stand in no log."""
     instance_profile_arn: str | None = None
     alias: str | None = None
     """The alias that was resolved to `model`, if one was asked for."""

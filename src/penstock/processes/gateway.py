@@ -14,6 +14,7 @@ import uvloop
 
 from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
 from penstock.domain.routing import RoutedEntity
+from penstock.gateway.answers import UpstreamAnswer
 from penstock.gateway.app import Gateway
 from penstock.gateway.backend import Backend
 from penstock.gateway.cors import CrossOrigin
@@ -32,6 +33,7 @@ from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, slot_sock
 _DRAIN_TIMEOUT_S = 30.0
 _TLS_CLOSE_TIMEOUT_S = 300.0
 """Sending the rest of an answer falls into it: as long as a client may take for that."""
+_KEEP_ALIVE_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -110,12 +112,19 @@ async def _serve(launch: GatewayLaunch) -> None:
 
 
 def _session(unix_address: str | None) -> aiohttp.ClientSession:
-    """A client that passes bodies on as they are: nothing unpacked, no time limit, no limit of connections."""
-    connector: aiohttp.BaseConnector = (
-        aiohttp.TCPConnector(limit=0) if unix_address is None else aiohttp.UnixConnector(unix_address, limit=0)
-    )
+    """A client that passes bodies on as they are: nothing unpacked, no time limit, no limit of connections.
+
+    An idle connection is given up before uvicorn closes it, which it does after 5 s: a request that is sent just then
+    would fail, and one whose body has gone by cannot be sent again.
+    """
+    connector: aiohttp.BaseConnector
+    if unix_address is None:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+    else:
+        connector = aiohttp.UnixConnector(unix_address, limit=0, keepalive_timeout=_KEEP_ALIVE_S)
     return aiohttp.ClientSession(
         connector=connector,
+        response_class=UpstreamAnswer,
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -17,6 +17,8 @@ from penstock.runtime.parent import die_with_parent
 from penstock.settings import Home
 from penstock.wire.sockets import MLFLOW
 
+_CONFINEMENT = {"MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH": "0"}
+"""No experiment has a place of its own: MLflow would write its artifacts to any folder that a caller names."""
 _POLL_S = 0.05
 _GRACE_S = 5
 
@@ -40,6 +42,7 @@ def main() -> None:
             *("--uvicorn-opts", f"--uds {MLFLOW} --log-level warning"),
         ],
         stdin=subprocess.DEVNULL,
+        env={**os.environ, **_CONFINEMENT},
     )
 
     def end(_signal: int, _frame: object) -> None:

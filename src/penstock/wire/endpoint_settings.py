@@ -13,6 +13,7 @@ from penstock.domain.errors import InvalidParameterValue
 from penstock.wire.body import In
 
 _MAX_TAGS = 50
+_MAX_TAG_KEY_LENGTH = 255
 _TABLE_FIELDS = ("catalog_name", "schema_name", "table_name_prefix")
 
 
@@ -187,12 +188,16 @@ def decode_tags(tags: list[TagInput] | None, field: str = "tags") -> dict[str, s
     """Tags by key.
 
     Raises:
-        InvalidParameterValue: a key came twice, or there are too many.
+        InvalidParameterValue: a key came twice, is too long or not printable, or there are too many.
     """
     decoded: dict[str, str | None] = {}
     for index, tag in enumerate(tags or ()):
         if tag.key in decoded:
             raise InvalidParameterValue(f"{field}[{index}].key: '{tag.key}' came twice.")
+        if len(tag.key) > _MAX_TAG_KEY_LENGTH or not tag.key.isprintable():
+            raise InvalidParameterValue(
+                f"{field}[{index}].key: got {tag.key[:40]!r}; wanted 1 to {_MAX_TAG_KEY_LENGTH} printable characters."
+            )
         decoded[tag.key] = tag.value
     _check_tag_count(decoded, field)
     return decoded

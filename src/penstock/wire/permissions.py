@@ -7,6 +7,7 @@ from pydantic import Field, StrictStr
 from penstock.domain.access import ADMINS, Grant, GranteeKind, Level
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.names import check_group_name
 from penstock.wire.body import In
 
 DESCRIPTIONS = {
@@ -35,7 +36,7 @@ def decode_grants(body: AccessControlList) -> tuple[Grant, ...]:
     """Grants, in the order in which they came.
 
     Raises:
-        InvalidParameterValue: an entry names no grantee, or more than one.
+        InvalidParameterValue: an entry names no grantee, or more than one, or one that cannot be.
     """
     return tuple(
         _decode_grant(entry, f"access_control_list[{index}]")
@@ -48,6 +49,7 @@ def _decode_grant(entry: AccessControlRequest, at: str) -> Grant:
     if len(named) != 1:
         raise InvalidParameterValue(f"{at}: got {len(named)} grantees; wanted one of {', '.join(GranteeKind)}.")
     kind, name = named[0]
+    check_group_name(f"{at}.{kind.value}", name)
     return Grant(kind, name, entry.permission_level)
 
 

@@ -9,6 +9,8 @@ from penstock.domain.names import (
     RESERVED_ENDPOINT_NAMES,
     check_endpoint_name,
     check_environment_variable,
+    check_group_name,
+    check_principal_name,
     check_served_entity_name,
     default_entity_name,
 )
@@ -89,3 +91,23 @@ def test_what_can_stand_in_an_environment_is_accepted(name: str, value: str) -> 
 )
 def test_an_entity_is_named_after_its_model_by_default(model: str, version: str, name: str) -> None:
     assert default_entity_name(model, version) == name
+
+
+@pytest.mark.parametrize("name", ["ann@example.com", "a b", "x" * 256, "svc-1", "3f2a", "O'Neil", "..a"])
+def test_names_of_principals_are_text(name: str) -> None:
+    check_principal_name("user", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "..", "../x", "/etc/passwd", "a\\b", "%2e%2e", "models:/m/1", "a\0b", "a\nb", "x" * 257]
+)
+def test_names_of_principals_and_groups_are_no_paths(name: str) -> None:
+    for check in (check_principal_name, check_group_name):
+        with pytest.raises(InvalidParameterValue, match=r"^user: got "):
+            check("user", name)
+
+
+def test_a_group_may_have_a_name_beyond_ascii_and_a_principal_may_not() -> None:
+    check_group_name("groups[0]", "Führung")
+    with pytest.raises(InvalidParameterValue, match="ASCII"):
+        check_principal_name("user", "Jörg")

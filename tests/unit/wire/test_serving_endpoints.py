@@ -179,6 +179,11 @@ def test_a_bad_config_is_refused_by_field(config: dict[str, Any], told: str) -> 
         ({}, "name: missing; it is required."),
         ({"name": 5}, "name: got 5;"),
         ({"name": "x", "config": []}, "config: got [];"),
+        ({"name": "x", "config": ["a", "b"]}, "config: got a list of 2;"),
+        (
+            {"name": "x", "config": {"served_entities": {"a": 1}}},
+            "config.served_entities: got an object of 1 field(s);",
+        ),
         ({"name": "x", "config": {"served_entities": {}}}, "config.served_entities: got {};"),
         (
             {"name": "x", "config": {"served_entities": [E, {**E, "entity_version": 1.5}]}},
@@ -190,7 +195,7 @@ def test_a_bad_config_is_refused_by_field(config: dict[str, Any], told: str) -> 
         ),
         (
             {"name": "x", "config": {"served_entities": [{**E, "environment_vars": {"A": 1}}]}},
-            "config.served_entities[0].environment_vars.A: got 1;",
+            "config.served_entities[0].environment_vars.A: got a value of type int, which is not shown;",
         ),
         (
             {"name": "x", "config": {"traffic_config": {"routes": [{"traffic_percentage": "100"}]}}},
