@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import psutil
 import pytest
 import requests
@@ -82,6 +83,20 @@ def test_c67_what_is_for_the_platform_does_not_reach_the_model(stack: Stack) -> 
     seen = stack.ask("streamer", say("hi", temperature=0.5, **mine))
     assert seen.status_code == 200, seen.text
     assert json.loads(seen.json()) == say("hi", temperature=0.5)
+
+
+def test_an_agents_trace_is_given_to_those_who_ask_and_kept_by_mlflow(stack: Stack) -> None:
+    body = {"input": [{"role": "user", "content": "hi"}], "databricks_options": {"return_trace": True}}
+    answer = stack.ask("responses_agent", body)
+    output = answer.json()["databricks_output"]
+    assert output["databricks_request_id"] == answer.headers["x-databricks-request-id"]
+    assert output["trace"]["data"]["spans"][0]["name"] == "predict"
+    kept = mlflow.get_trace(output["trace"]["info"]["trace_id"])
+    assert kept is not None
+    assert kept.info.trace_id == output["trace"]["info"]["trace_id"]
+    untraced = stack.ask("chat_model", say("hi", databricks_options={"return_trace": True}))
+    assert untraced.json()["databricks_output"]["trace"] is None
+    assert "databricks_output" not in stack.ask("responses_agent", {"input": body["input"]}).json()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from penstock.domain.errors import BadRequest
 from penstock.domain.model_traits import ModelTraits
 from penstock.domain.prediction import JSON, Answer, AnswerStream, Note, Query
 from penstock.flavors.llm import LlmRequest, note_usage, read
+from penstock.flavors.traces import traced
 from penstock.wire import event_stream
 from penstock.wire.errors import defused, error_body
 from penstock.wire.openai import with_both_finish_reasons
@@ -54,8 +55,15 @@ class Predictor:
             return self._score(query.body, content_type, reading.note)
         if reading.llm.is_stream and self._traits.is_streamable:
             return self._stream(reading.llm, reading.note)
-        answer = self._score(reading.llm.body, content_type, reading.note)
-        return answer if answer.status != 200 else _shaped(answer, reading.llm)  # noqa: PLR2004
+        request, note, trace = reading.llm, reading.note, None
+        if request.wants_trace:
+            answer, trace = traced(lambda: self._score(request.body, content_type, note))
+        else:
+            answer = self._score(request.body, content_type, note)
+        if answer.status != 200:  # noqa: PLR2004
+            return answer
+        output = {"databricks_request_id": query.request_id, "trace": trace} if request.wants_trace else None
+        return _shaped(answer, request, output)
 
     def _score(self, body: bytes, content_type: str, note: Note) -> Answer:
         """What MLflow's scorer makes of a body."""
@@ -97,9 +105,12 @@ def _events(first: Any, pieces: Iterator[Any], request: LlmRequest, note: Note) 
     yield event_stream.DONE
 
 
-def _shaped(answer: Answer, request: LlmRequest) -> Answer | AnswerStream:
+def _shaped(answer: Answer, request: LlmRequest, output: dict[str, Any] | None) -> Answer | AnswerStream:
+    """A whole answer in the shape of its route; `output` is what the caller asked to be told beside it."""
     document = json.loads(answer.body)
     note_usage(answer.note, document)
+    if output is not None and isinstance(document, dict):
+        document["databricks_output"] = output
     if not request.is_stream:
         shaped = with_both_finish_reasons(request.shape.whole(document))
         return Answer(answer.status, _dump(shaped).encode(), note=answer.note)
