@@ -19,8 +19,8 @@ from support.fuzzing.client import LIMIT_S, Connection, Improper, fault_of
 from support.fuzzing.models import register
 from support.stack import MANAGEMENT, MODEL, Stack, entity, use_registry
 
-ENDPOINTS = {"fuzz-table": MODEL, "fuzz-tensor": "tensor", "fuzz-plain": "plain"}
-"""Endpoints that are queried, with their models: a table, a tensor, and no signature."""
+ENDPOINTS = {"fuzz-table": MODEL, "fuzz-tensor": "tensor", "fuzz-plain": "plain", "fuzz-talk": "streamer"}
+"""Endpoints that are queried, with their models: a table, a tensor, no signature, and one that streams."""
 MAX_TOLD = 20
 _SHRINK_TRIES = 60
 _MIB = 1 << 20

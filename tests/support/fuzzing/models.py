@@ -1,4 +1,4 @@
-"""The models that are queried: a table with a signature, a tensor, and one without a signature."""
+"""The models that are queried: a table with a signature, a tensor, one without a signature, and one that streams."""
 
 import mlflow
 import numpy as np
@@ -8,7 +8,8 @@ from mlflow.types import Schema, TensorSpec
 from support.stack import SUPPORT
 
 _ROWS_OF_TWO = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2))]))
-SIGNATURES = {"tensor": _ROWS_OF_TWO, "plain": None}
+SIGNATURES = {"tensor": _ROWS_OF_TWO}
+FILES = {"tensor": "tensor_model.py", "plain": "plain_model.py", "streamer": "talking/streamer.py"}
 
 
 def register(name: str) -> str:
@@ -17,8 +18,8 @@ def register(name: str) -> str:
     with mlflow.start_run():
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(SUPPORT / f"{name}_model.py"),
-            signature=SIGNATURES[name],
+            python_model=str(SUPPORT / FILES[name]),
+            signature=SIGNATURES.get(name),
             registered_model_name=name,
             pip_requirements=["mlflow"],
         )
