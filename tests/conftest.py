@@ -57,6 +57,20 @@ def create(stack: Stack) -> Iterator[Callable[..., dict[str, Any]]]:
         stack.call("DELETE", f"{MANAGEMENT}/{name}")
 
 
+@pytest.fixture
+def fresh(stack: Stack) -> Iterator[Callable[[str], str]]:
+    """Names of endpoints that are deleted after the test, whoever creates them."""
+    names = []
+
+    def name(wanted: str) -> str:
+        names.append(wanted)
+        return wanted
+
+    yield name
+    for used in names:
+        stack.call("DELETE", f"{MANAGEMENT}/{used}")
+
+
 @pytest.fixture(scope="session")
 def live(stack: Stack) -> str:
     """An endpoint with `m` v1, for queries."""

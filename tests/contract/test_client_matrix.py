@@ -46,20 +46,6 @@ def shared(stack: Stack) -> Iterator[str]:
     stack.call("DELETE", f"{MANAGEMENT}/matrix")
 
 
-@pytest.fixture
-def fresh(stack: Stack) -> Iterator[Callable[[str], str]]:
-    """Names of endpoints that are deleted after the test."""
-    names = []
-
-    def name(wanted: str) -> str:
-        names.append(wanted)
-        return wanted
-
-    yield name
-    for used in names:
-        stack.call("DELETE", f"{MANAGEMENT}/{used}")
-
-
 def typed(version: str = "1") -> Any:
     return serving.ServedEntityInput(entity_name=MODEL, entity_version=version, workload_size="Small")
 

@@ -1,6 +1,6 @@
 """External models: kept, named, given back without their keys, and honest about not being served."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +9,6 @@ import pytest
 from support.stack import MANAGEMENT, Stack, entity, refused
 
 CANARY = "sk-canary-7f3a9c1e5b8d2046"
-
-
-@pytest.fixture
-def fresh(stack: Stack) -> Iterator[Callable[[str], str]]:
-    names = []
-
-    def name(wanted: str) -> str:
-        names.append(wanted)
-        return wanted
-
-    yield name
-    for used in names:
-        stack.call("DELETE", f"{MANAGEMENT}/{used}")
 
 
 def openai(**config: Any) -> dict[str, Any]:

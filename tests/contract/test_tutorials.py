@@ -8,9 +8,9 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.serving import EndpointCoreConfigInput
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from support.stack import MANAGEMENT, Stack
+from support.stack import MANAGEMENT, QUERY, Stack
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,30 @@ def test_deploy_query_and_split_as_the_tutorial_does(stack: Stack, sales_model: 
         assert len(stack.wait_ready("sales-realtime-endpoint")["config"]["served_models"]) == 2
     finally:
         w.serving_endpoints.delete("sales-realtime-endpoint")
+
+
+def test_the_request_of_the_course_on_model_serving(stack: Stack) -> None:
+    """Its body, to the character; its `parameters` are no field of the contract and are ignored."""
+    mlflow.set_experiment("tutorial")
+    frauds = pd.DataFrame([[i / 10 + j for i in range(5)] for j in (0, 0, 1, 1)])
+    with mlflow.start_run():
+        mlflow.sklearn.log_model(
+            LogisticRegression().fit(frauds.to_numpy(), [0, 0, 1, 1]),
+            name="model",
+            registered_model_name="fraud-detector",
+            pip_requirements=["mlflow", "scikit-learn"],
+        )
+    config = {"served_models": [{"model_name": "fraud-detector", "model_version": "1"}]}
+    assert stack.call("POST", MANAGEMENT, {"name": "fraud-detector", "config": config}).status_code == 200
+    try:
+        stack.wait_ready("fraud-detector")
+        answer = stack.call(
+            "POST",
+            f"{QUERY}/fraud-detector/invocations",
+            data='{"inputs": [[0.1, 0.2, 0.3, 0.4, 0.5]], "parameters": {"return_probabilities": false}}',
+            headers={"Content-Type": "application/json"},
+        )
+        assert answer.json() == {"predictions": [0]}
+        assert requests.get(f"{stack.url}/health", timeout=10).json() == {"status": "healthy"}
+    finally:
+        stack.call("DELETE", f"{MANAGEMENT}/fraud-detector")
