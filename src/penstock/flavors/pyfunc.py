@@ -18,6 +18,7 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 from penstock.domain.errors import BadRequest
 from penstock.domain.model_traits import ModelTraits
 from penstock.domain.prediction import JSON, Answer, AnswerStream, Note, Query
+from penstock.flavors.csv_width import check_width
 from penstock.flavors.llm import LlmRequest, note_usage, read
 from penstock.flavors.traces import traced
 from penstock.wire import event_stream
@@ -27,6 +28,7 @@ from penstock.wire.openai import with_both_finish_reasons
 _MAX_MESSAGE = 16 << 10
 _MAX_STACK_TRACE = 16 << 10
 _CALLER_CODES = frozenset({"BAD_REQUEST", "INVALID_PARAMETER_VALUE"})
+_CSV = "text/csv"
 _END = object()
 
 
@@ -45,9 +47,12 @@ class Predictor:
         """Answer a query; never raises for what the body or the model does."""
         # MLflow takes `Charset="UTF-8"` and a last semicolon for something else; HTTP does not.
         content_type = query.content_type.lower().replace('"', "").strip("; ")
-        if content_type.partition(";")[0].strip() != JSON:
-            return self._score(query.body, content_type, Note())
+        mime_type = content_type.partition(";")[0].strip()
         try:
+            if mime_type == _CSV:
+                check_width(query.body)
+            if mime_type != JSON:
+                return self._score(query.body, content_type, Note())
             reading = read(query, self._traits, self._columns)
         except BadRequest as exc:
             return _refusal(exc.error_code, exc.message)
