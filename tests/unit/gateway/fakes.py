@@ -39,13 +39,14 @@ class FakeTransport(asyncio.Transport):
         self.was_aborted = False
         self.waits_for_client = False
         """Whether a close is not done before the client closes."""
+        self.unsent_bytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.has_sent_eof, "nothing may follow the end of what we send"
         self.sent += data
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent_bytes
 
     def can_write_eof(self) -> bool:
         return True
