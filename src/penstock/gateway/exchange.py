@@ -194,7 +194,8 @@ class Exchange:
 
     def push(self, data: bytes) -> int:
         """Send a piece of the streamed body without waiting; tells how many bytes the client has not taken yet."""
-        self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        if data:  # a chunk of no bytes would be the last
+            self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
         return self._connection.unsent_bytes
 
     def end_stream(self) -> None:

@@ -218,6 +218,6 @@ def _packed(entry: Json) -> Json:
         return entry
     try:
         packed = struct.pack(f"<{len(vector)}f", *vector)
-    except OverflowError:  # a number that no 32-bit float holds: better in full than not at all
+    except (OverflowError, struct.error):  # a number that no 32-bit float holds: better in full than not at all
         return entry
     return {**entry, "embedding": base64.b64encode(packed).decode()}

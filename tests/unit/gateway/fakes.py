@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.gateway.call import Call
+from penstock.gateway.call import Call, OnEnd
 from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.http import HttpConnection
 from penstock.gateway.sinks import WholeBody
@@ -39,13 +39,14 @@ class FakeTransport(asyncio.Transport):
         self.was_aborted = False
         self.waits_for_client = False
         """Whether a close is not done before the client closes."""
+        self.unsent_bytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.has_sent_eof, "nothing may follow the end of what we send"
         self.sent += data
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent_bytes
 
     def can_write_eof(self) -> bool:
         return True
@@ -196,6 +197,8 @@ class FakeExchange:
     def __init__(self) -> None:
         self.is_open = True
         self.on_gone: Callable[[], None] | None = None
+        self.head: tuple[int, dict[str, str]] | None = None
+        """Status and headers of a stream, as soon as it has begun."""
         self.pieces: list[bytes] = []
         self.was_broken_off = False
         self.unsent_bytes = 0
@@ -210,16 +213,20 @@ class FakeExchange:
 
     def begin_stream(self, status: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Take the head of a stream."""
-        self._head = status, {name.decode(): value.decode() for name, value in raw_headers}
+        assert self.head is None, "a stream begins once"
+        self.head = status, {name.decode(): value.decode() for name, value in raw_headers}
 
     def push(self, data: bytes) -> int:
         """Take a piece of a stream."""
+        assert self.is_open, "nobody is there any more"
         self.pieces.append(data)
         return self.unsent_bytes
 
     def end_stream(self) -> None:
         """Take the end of a stream."""
-        self.respond(self._head[0], b"".join(self.pieces), self._head[1].items())
+        assert self.head is not None, "only what has begun can end"
+        status, headers = self.head
+        self.respond(status, b"".join(self.pieces), headers.items())
 
     def break_off(self) -> None:
         """The connection is cut."""
@@ -241,10 +248,10 @@ class FakeExchange:
 META = RequestMeta()
 
 
-def make_call(body: bytes = b"{}", entity_name: str = "m-1") -> tuple[Call, FakeExchange]:
+def make_call(body: bytes = b"{}", entity_name: str = "m-1", on_end: OnEnd | None = None) -> tuple[Call, FakeExchange]:
     """A call, and where its answer goes."""
     exchange = FakeExchange()
-    return Call(exchange, entity_name, META, body), exchange  # type: ignore[arg-type]
+    return Call(exchange, entity_name, META, body, on_end), exchange  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
