@@ -9,16 +9,21 @@ from itertools import islice
 from penstock.domain.errors import BadRequest
 
 MAX_COLUMNS = 10_000
+MAX_REPEATED = 1_000
+"""Columns whose name another one has; pandas gives each a name of its own, and looks through all for it."""
 
 
 def check_width(body: bytes) -> None:
     """Raise BadRequest if the header, or the first row, from which pandas makes an index, has too many columns."""
-    if body.count(b",") < MAX_COLUMNS:
+    if body.count(b",") < MAX_REPEATED:
         return
-    for record in islice(_records(body), 2):
+    for index, record in enumerate(islice(_records(body), 2)):
         width = 1 + sum(part.count(b",") for part in record.split(b'"')[::2])
         if width > MAX_COLUMNS:
             raise BadRequest(f"The CSV has {width} columns; wanted at most {MAX_COLUMNS}.")
+        repeated = width - len(set(record.split(b",")))
+        if index == 0 and repeated > MAX_REPEATED:
+            raise BadRequest(f"The CSV's header repeats {repeated} names; wanted at most {MAX_REPEATED}.")
 
 
 def _records(body: bytes) -> Iterator[bytes]:

@@ -16,6 +16,9 @@ _PASSED_TO_REPLICAS = frozenset(
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     )
 )
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
+"""Large buffers go back to the system when they are freed. glibc would raise its own thresholds after the first body of
+16 MiB and keep such buffers: a gateway grew by 94 MiB over a million fuzzed requests, a replica with threads by 57."""
 _FETCH_CREDENTIALS = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_")
 _KEPT_FROM_CHILDREN = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_URI", "DATABRICKS_")
 
@@ -25,6 +28,7 @@ def system_environment(environment: Mapping[str, str], home: Home) -> dict[str, 
     kept = {name: value for name, value in environment.items() if not name.startswith(_KEPT_FROM_CHILDREN)}
     return {
         **kept,
+        **_MALLOC,
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -49,6 +53,7 @@ def replica_environment(
     }
     return {
         **kept,
+        **_MALLOC,
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.errors import BadRequest
-from penstock.flavors.csv_width import MAX_COLUMNS, _records, check_width
+from penstock.flavors.csv_width import MAX_COLUMNS, MAX_REPEATED, _records, check_width
 
 WIDE = b",".join([b"a"] * (MAX_COLUMNS + 1))
-JUST = b",".join([b"a"] * MAX_COLUMNS)
+JUST = b",".join(b"%d" % index for index in range(MAX_COLUMNS))
+REPEATED = b",".join([b"a", b"b"] * MAX_REPEATED)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,11 @@ def test_too_many_columns_are_refused(body: bytes) -> None:
         check_width(body)
 
 
+def test_too_many_names_that_are_the_same_are_refused() -> None:
+    with pytest.raises(BadRequest, match=f"at most {MAX_REPEATED}"):
+        check_width(REPEATED + b"\n1\n")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -40,7 +46,8 @@ def test_too_many_columns_are_refused(body: bytes) -> None:
         b"a,b\r" * MAX_COLUMNS,
         b'text\n"' + b"," * (MAX_COLUMNS + 1) + b'"\n',
         b"",
-        b"," * (MAX_COLUMNS - 1),
+        b"," * MAX_REPEATED,
+        b"a,b\n" + REPEATED,
     ],
 )
 def test_what_pandas_can_read_is_let_through(body: bytes) -> None:
