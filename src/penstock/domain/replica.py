@@ -1,5 +1,6 @@
 """Replicas: what should run in a slot, and what is seen to run there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -55,6 +56,14 @@ class Replica:
     def has_failed_to_deploy(self) -> bool:
         """Whether a deployment that waits for this replica should give up."""
         return self.load_failed or self.deaths >= MAX_DEPLOY_DEATHS
+
+
+_READ_ONCE = ("PYTHON", "LD_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "NUMEXPR_", "MALLOC_", "JE_", "ARROW_", "CUDA_")
+
+
+def may_be_forked(environment: Mapping[str, str]) -> bool:
+    """Whether a replica with these variables may be forked: not if one of them is read when a library is loaded."""
+    return not any(name.startswith(_READ_ONCE) for name in environment)
 
 
 def replica_specs(

@@ -57,6 +57,12 @@ class MlflowLaunch(Launch, frozen=True, kw_only=True):
     """What the shell around the MLflow server is told."""
 
 
+class ZygoteLaunch(Launch, frozen=True, kw_only=True):
+    """What the fork server is told."""
+
+    command_fd: int
+
+
 class WorkerLaunch(Launch, frozen=True, kw_only=True):
     """What a replica is told."""
 

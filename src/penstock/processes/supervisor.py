@@ -8,15 +8,17 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import resource
 import secrets
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -24,12 +26,21 @@ import msgspec
 
 from penstock.control.logs import log_file
 from penstock.domain.access import agent_token
-from penstock.domain.replica import ReplicaSpec, ReplicaState
+from penstock.domain.replica import ReplicaSpec, ReplicaState, may_be_forked
 from penstock.domain.secrets import Plaintext
 from penstock.processes.environment import kill_leftovers, replica_environment, system_environment
-from penstock.processes.launch import ControlPlaneLaunch, GatewayLaunch, Launch, MlflowLaunch, WorkerLaunch, log_as_json
+from penstock.processes.launch import (
+    ControlPlaneLaunch,
+    GatewayLaunch,
+    Launch,
+    MlflowLaunch,
+    WorkerLaunch,
+    ZygoteLaunch,
+    log_as_json,
+)
 from penstock.processes.tls import host_for_clients
 from penstock.runtime.capture import MAX_LOG_BYTES, read_log
+from penstock.runtime.forker import Forker
 from penstock.runtime.lock import Locked, lock
 from penstock.runtime.parent import adopt_orphans
 from penstock.runtime.supervisor_server import SupervisorServer
@@ -38,11 +49,13 @@ from penstock.settings import PARTIAL_SUFFIX, Home, Settings
 from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder, slot_socket
 
+_log = logging.getLogger(__name__)
+
 _BACKLOG = 2048
 _LOCAL_HOST = "127.0.0.1"
 _MAX_START_DEATHS = 3
 _STOP_TIMEOUT_S = 45.0
-_GRACE_S = {"gateway": 35.0, "replica": 3.0, "control-plane": 15.0, "mlflow": 10.0}
+_GRACE_S = {"gateway": 35.0, "replica": 3.0, "zygote": 3.0, "control-plane": 15.0, "mlflow": 10.0}
 """Roles in the order in which they are ended, and how long after being told to a process is killed."""
 
 
@@ -108,6 +121,7 @@ class Supervisor:
         self._replica_secret = secrets.token_hex(32)
         self._server = SupervisorServer(self._describe, self)
         self._tree = ProcessTree(self._on_change)
+        self._forker = Forker() if sys.platform == "linux" else None
         self._stopping = asyncio.Event()
 
     async def run(self, on_ready: OnReady) -> None:
@@ -121,6 +135,8 @@ class Supervisor:
         try:
             for plan in self._system_plans():
                 self._tree.add(plan)
+            if self._forker is not None:
+                self._tree.add(self._zygote_plan(self._forker))
             running = await self._wait_until_ready()
             if running is not None:
                 self._write_status(running)
@@ -149,7 +165,17 @@ class Supervisor:
         for slot in [slot for slot in self._specs if slot not in self._tree]:
             del self._specs[slot]
             self._sockets.remove(slot_socket(slot))
+        self._watch_zygote()
         self._server.notify()
+
+    def _watch_zygote(self) -> None:
+        """Replicas are forked while the fork server is ready; one that cannot be is given up."""
+        zygote = next((child for child in self._tree if child.plan.role == "zygote"), None)
+        if self._forker is not None:
+            self._forker.is_ready = zygote is not None and zygote.state is ReplicaState.READY
+        if zygote is not None and zygote.load_failed:
+            _log.warning("no replica will be forked: %s", zygote.message)
+            self._tree.remove(zygote.plan.name)
 
     def _describe(self) -> ProcessInfo:
         return ProcessInfo(os.getpid(), "supervisor", "ready", "supervisor", self._started_at_ms)
@@ -234,6 +260,22 @@ class Supervisor:
             listeners=listeners,
         )
 
+    def _zygote_plan(self, forker: Forker) -> ChildPlan:
+        plan = self._system_plan(
+            "zygote",
+            "zygote",
+            "zygote",
+            (forker.server_end,),
+            lambda fd: ZygoteLaunch(
+                parent_pid=os.getpid(),
+                status_fd=fd,
+                home=str(self._home.path),
+                command_fd=forker.server_end.fileno(),
+            ),
+        )
+        environment = replica_environment(os.environ, self._home, {}, with_credentials=False)
+        return replace(plan, environment=environment)
+
     def _replica_plan(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> ChildPlan:
         own = {**spec.environment, **{name: secret.text for name, secret in secrets.items()}}
         listener = self._sockets.listen(slot_socket(spec.slot))
@@ -261,6 +303,7 @@ class Supervisor:
             folder=self._home.run,
             listeners=(listener,),
             drain_timeout_s=spec.drain_timeout_s,
+            forker=self._forker if may_be_forked(own) else None,
         )
 
     def _url(self) -> str:
@@ -277,7 +320,7 @@ class Supervisor:
     async def _wait_until_ready(self) -> Running | None:
         """The running stack; None if it was told to stop before it came up."""
         while not self._stopping.is_set():
-            system = [child for child in self._tree if child.plan.role != "replica"]
+            system = [child for child in self._tree if child.plan.role not in {"replica", "zygote"}]
             for child in system:
                 if child.load_failed or child.deaths >= _MAX_START_DEATHS:
                     tail = read_log(child.plan.run_log, 2000)

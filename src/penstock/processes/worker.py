@@ -1,8 +1,10 @@
 """The replica process: fetch the model, load it, serve it."""
 
+import logging
 import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +18,12 @@ from penstock.stores.artifacts import fetch_model
 from penstock.stores.model_files import read_traits
 from penstock.worker.server import Server
 
+_log = logging.getLogger(__name__)
 
-def main() -> None:
-    """Run one replica."""
+
+def main(how: str = "started afresh") -> None:
+    """Run one replica; `how` its process came to be is told in its build log."""
+    started_s = time.perf_counter()
     launch = begin(WorkerLaunch)
     model = launch.spec.model
     artifacts = Home(Path(launch.home)).artifacts
@@ -41,6 +46,7 @@ def main() -> None:
         sys.exit(1)
 
     executor = ExecutorKind(launch.spec.environment.get("PENSTOCK_EXECUTOR", traits.executor))
+    _log.info("%s, ready after %.3f s, executor %s", how, time.perf_counter() - started_s, executor)
     report_ready(launch)
     Server(socket.socket(fileno=launch.listen_fd), predictor.answer, executor).run()
 

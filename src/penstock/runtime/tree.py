@@ -13,17 +13,19 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from penstock.domain.replica import ReplicaState
 from penstock.runtime.capture import CappedLog, Capture
+from penstock.runtime.forker import Forker
 from penstock.runtime.restarts import deaths_in_a_row, restart_delay_s
+from penstock.runtime.unnamed_file import unnamed_file
 from penstock.wire.messages import StatusReport
 
 _MAX_STATUS_BYTES = 64 << 10
@@ -51,6 +53,8 @@ class ChildPlan:
     """Listening sockets that the child inherits; they stay open here while the child is dead."""
     drain_timeout_s: float = 30.0
     """How long after SIGTERM the child is killed."""
+    forker: Forker | None = None
+    """Forks the child, whenever it can, in place of a process that has to import everything itself."""
 
 
 @dataclass(slots=True)
@@ -83,6 +87,8 @@ class ProcessTree:
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._children: dict[str, Child] = {}
         self._on_change = on_change
+        self._strangers: dict[int, int] = {}
+        """Exit codes of processes that died before we were told that they are ours."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
 
@@ -135,7 +141,7 @@ class ProcessTree:
                 deadline = self._loop.time() + timeout_s
             await asyncio.sleep(0.02)
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child, *, afresh: bool = False) -> None:
         plan = child.plan
         child._timer = None
         child.state = ReplicaState.STARTING
@@ -144,20 +150,25 @@ class ProcessTree:
         capture = child._capture = Capture(CappedLog(plan.start_log))
         status_read, status_write = os.pipe()
         inherited = [status_write, *(listener.fileno() for listener in plan.listeners)]
+        forker = plan.forker if plan.forker is not None and plan.forker.is_ready and not afresh else None
+        process = None
         try:
-            with tempfile.TemporaryFile(dir=plan.folder) as document:
-                document.write(plan.document(status_write))
-                document.seek(0)
-                process = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own
-                    [sys.executable, "-P", "-m", plan.module],
-                    stdin=document,
-                    stdout=capture.write_end,
-                    stderr=capture.write_end,
-                    pass_fds=inherited,
-                    cwd=plan.folder,
-                    env=dict(plan.environment),
-                    start_new_session=True,
-                )
+            with unnamed_file(plan.document(status_write), plan.folder) as document:
+                if forker is not None:
+                    streams = {0: document.fileno(), 1: capture.write_end, 2: capture.write_end}
+                    descriptors = {**streams, **{number: number for number in inherited}}
+                    forker.fork(plan.environment, plan.folder, descriptors, partial(self._forked, child, capture))
+                else:
+                    process = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own
+                        [sys.executable, "-P", "-m", plan.module],
+                        stdin=document,
+                        stdout=capture.write_end,
+                        stderr=capture.write_end,
+                        pass_fds=inherited,
+                        cwd=plan.folder,
+                        env=dict(plan.environment),
+                        start_new_session=True,
+                    )
         except OSError as exc:  # no memory, no processes left, no space for the document: try again later
             os.close(status_read)
             self._after_death(child, f"The process could not be started: {exc}.")
@@ -165,14 +176,37 @@ class ProcessTree:
         finally:
             os.close(status_write)
             os.close(capture.write_end)
-        _log.info("%s started, pid %d", plan.name, process.pid)
-        child._process, child.pid = process, process.pid
         child.started_at_ms = time.time_ns() // 1_000_000
         os.set_blocking(status_read, False)
         child._status_pipe = status_read
         child._status_bytes.clear()
         self._loop.add_reader(status_read, self._read_status, child)
+        if process is not None:
+            _log.info("%s started, pid %d", plan.name, process.pid)
+            child._process, child.pid = process, process.pid
         self._on_change()
+
+    def _forked(self, child: Child, capture: Capture, pid: int | None) -> None:
+        """The fork server has told the id of a child's new process, or has not answered."""
+        is_current = self._children.get(child.plan.name) is child and child._capture is capture
+        if pid is None:
+            if is_current:
+                _log.warning("%s was not forked in time, and is started afresh", child.plan.name)
+                self._close_status(child)
+                capture.finish()
+                self._start(child, afresh=True)
+            return
+        exit_code = self._strangers.pop(pid, None)
+        if not is_current:
+            if exit_code is None:
+                _signal_session(pid, signal.SIGKILL)
+            return
+        _log.info("%s forked, pid %d", child.plan.name, pid)
+        child.pid = pid
+        if exit_code is not None:
+            self._bury(child, exit_code)
+        else:
+            self._on_change()
 
     def _read_status(self, child: Child) -> None:
         if child._status_pipe is None:
@@ -216,10 +250,18 @@ class ProcessTree:
                 return
             if pid in by_pid:
                 self._bury(by_pid[pid], os.waitstatus_to_exitcode(status))
+            elif self._is_forking():
+                self._strangers[pid] = os.waitstatus_to_exitcode(status)
+            else:
+                self._strangers.clear()
+
+    def _is_forking(self) -> bool:
+        return any(child.plan.forker is not None and child.plan.forker.is_busy for child in self)
 
     def _bury(self, child: Child, exit_code: int) -> None:
-        if child._process is not None and child.pid is not None:
+        if child._process is not None:
             child._process.returncode = exit_code
+        if child.pid is not None:
             _signal_session(child.pid, signal.SIGKILL)
         if child._status_pipe is not None:
             self._read_status(child)
@@ -246,6 +288,10 @@ class ProcessTree:
         self._on_change()
 
     def _forget(self, child: Child) -> None:
+        self._close_status(child)
+        if child._capture is not None:
+            child._capture.finish()
+            child._capture = None
         for listener in child.plan.listeners:
             listener.close()
         del self._children[child.plan.name]
