@@ -113,6 +113,7 @@ class Backend:
         """The client is gone: what has not started is dropped, a stream ends, a prediction at work is finished."""
         for link in self._links:
             link.cancel(call)
+        call.drop()
         self.on_room()
 
     def _expire(self, call: Call) -> None:
@@ -122,7 +123,6 @@ class Backend:
         for link in self._links:
             link.cancel(call)
             if was_started and link.has(call):
-                link.is_stuck = True
                 grace_s = _STREAM_GRACE_S if call.head is not None else 0
                 asyncio.get_running_loop().call_later(grace_s, self._replace_if_stuck, link, call)
         what = "was worked on" if was_started else "waited for a replica"
@@ -145,9 +145,6 @@ class Backend:
             reason = f"The replica was replaced: a request ran past the time limit of {self.entity.timeout_s:g} s."
             _log.warning("%s (slot %s)", reason, link.slot)
             self._spawn(self._recycle(link.slot, link.pid, reason))
-        elif link.is_stuck:
-            link.is_stuck = False
-            self.on_room()
 
     def _watch_hold(self) -> None:
         """No replica has room. If none is even ready, refuse the calls that have been held too long."""

@@ -122,15 +122,23 @@ class Call:
             self._exchange.push(error_event(error))
             self._exchange.end_stream()
 
+    def drop(self) -> None:
+        """Nobody waits any more, and no replica has begun: keep nothing of it, and do not count it."""
+        if self.state in {CallState.WAITING, CallState.SENT}:
+            self._release()
+
     def _respond(self, status: int, body: bytes, headers: Headers) -> None:
         self._end(status)
         if self._exchange.is_open:
             self._exchange.respond(status, body, headers)
 
     def _end(self, status: int) -> None:
-        self.state = CallState.FINISHED
         if self._on_end is not None:
             self._on_end(status, time.monotonic() - self.arrived_s)
+        self._release()
+
+    def _release(self) -> None:
+        self.state = CallState.FINISHED
         if self.deadline is not None:
             self.deadline.cancel()
         self._exchange.on_gone = None

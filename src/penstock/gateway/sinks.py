@@ -51,8 +51,7 @@ class WholeBody:
         self._limit = limit_bytes
         self._budget = budget
         self._then = then
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._body: bytes | bytearray = b""
         self._discard: Discard | None = None
         if (exchange.content_length or 0) > limit_bytes:
             self._refuse(self._too_large())
@@ -67,9 +66,14 @@ class WholeBody:
         if self._budget is not None and not self._exchange.hold(self._budget, len(data)):
             self._refuse(ResourceExhausted("The gateway holds as many request bodies as it may; send again later."))
             return
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > self._limit:
+        if not self._body:
+            self._body = data  # most bodies come in one piece
+        else:
+            # Pieces of a large body are not kept one by one: freed together, they would leave memory in tatters.
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
+        if len(self._body) > self._limit:
             self._refuse(self._too_large())
 
     def complete(self) -> None:
@@ -77,16 +81,16 @@ class WholeBody:
         if self._discard is not None:
             self._discard.complete()
         else:
-            parts, self._parts = self._parts, []
-            self._then(parts[0] if len(parts) == 1 else b"".join(parts))
+            body, self._body = bytes(self._body), b""
+            self._then(body)
 
     def abandon(self) -> None:
         """Drop what was kept."""
-        self._parts.clear()
+        self._body = b""
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"The request body is over the limit of {self._limit} bytes.")
 
     def _refuse(self, error: PenstockError) -> None:
-        self._parts.clear()
+        self._body = b""
         self._discard = Discard(self._exchange, error)

@@ -55,8 +55,6 @@ class ReplicaLink:
         self._hello: Hello | None = None
         self._unsent: list[bytes] = []
         self._connection: _Connection | None = None
-        self.is_stuck = False
-        """A call of the replica ran past its time limit and has not ended: it gets no more until it has."""
         self._task = asyncio.create_task(self._keep_connected(), name=f"link {slot}")
 
     @property
@@ -68,6 +66,11 @@ class ReplicaLink:
     def pid(self) -> int | None:
         """Process id of the replica at the other end."""
         return self._hello.pid if self._hello else None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a call of the replica ran past its time limit and has not ended: it gets no more until it has."""
+        return any(call.state is CallState.FINISHED for call in self._calls.values())
 
     @property
     def in_flight(self) -> int:
@@ -140,7 +143,6 @@ class ReplicaLink:
     def _lose(self) -> None:
         self._connection = None
         self._hello = None
-        self.is_stuck = False
         self._unsent.clear()
         calls, self._calls = list(self._calls.values()), {}
         self._owner.on_lost(calls)

@@ -16,7 +16,7 @@ _PASSED_TO_REPLICAS = frozenset(
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     )
 )
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}
 """Large buffers go back to the system when they are freed. glibc would raise its own thresholds after the first body of
 16 MiB and keep such buffers: a gateway grew by 94 MiB over a million fuzzed requests, a replica with threads by 57."""
 _FETCH_CREDENTIALS = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_")

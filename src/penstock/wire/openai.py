@@ -103,8 +103,8 @@ class Shape:
 
     def event_name(self, piece: Json) -> str | None:
         """The name of an event: only the Responses route has names."""
-        is_named = self._api is Api.RESPONSES and isinstance(piece, dict)
-        return str(piece["type"]) if is_named and "type" in piece else None
+        name = piece.get("type") if self._api is Api.RESPONSES and isinstance(piece, dict) else None
+        return name if isinstance(name, str) and name.isprintable() else None
 
     def _headed(self, kind: str, answer: Json) -> Json:
         if not isinstance(answer, dict):

@@ -108,6 +108,8 @@ class Server:
             self._look(0 if has_work else None)
             while self._waiting and len(self._running) < self._slots:
                 job = self._waiting.popleft()
+                if job.peer.is_gone:
+                    continue
                 self._running.add(job)
                 if self._pool is None:
                     self._work(job)

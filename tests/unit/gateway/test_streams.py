@@ -441,7 +441,6 @@ def test_a_call_that_hung_and_ends_after_all_gives_the_replica_back(tmp_path: Pa
     with_bench(tmp_path, script)
 
 
-@pytest.mark.xfail(strict=True, reason="the end of any late call frees a link, though another still hangs")
 def test_a_replica_on_which_a_call_hangs_takes_none_when_another_late_one_ends(tmp_path: Path) -> None:
     async def script(bench: Bench) -> None:
         table = await Table.laid(bench, b"hung", b"late", b"busy", slots=3, window=1)
@@ -458,7 +457,6 @@ def test_a_replica_on_which_a_call_hangs_takes_none_when_another_late_one_ends(t
     with_bench(tmp_path, script)
 
 
-@pytest.mark.xfail(strict=True, reason="the time limit keeps the call and its body, then counts it as a 504")
 def test_a_client_that_leaves_before_its_call_began_leaves_nothing_behind(tmp_path: Path) -> None:
     async def script(bench: Bench) -> None:
         table = await Table.laid(bench, b"busy", b"sent", slots=1, window=1)

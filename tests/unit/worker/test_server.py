@@ -400,8 +400,10 @@ def test_a_gateway_that_goes_away_ends_its_stream(running: Start, kind: Executor
     markers = [server.folder / f"closed-{place}" for place in range(stays.hello.slots)]
     for place, marker in enumerate(markers):
         gone.ask(place, f"endless {marker}")
-    while gone.frame().type is not CHUNK:
-        pass
+    streaming: set[int] = set()
+    while len(streaming) < len(markers):
+        frame = gone.frame()
+        streaming |= {frame.request_id} if frame.type is CHUNK else set()
     gone.close()
     holds = [server.fifo(f"hold-{place}") for place in range(stays.hello.slots)]
     for place, hold in enumerate(holds):
