@@ -2,10 +2,10 @@
 
     python bench/coldstart.py [--rounds N] [--json FILE]
 
-Two endpoints serve the same scikit-learn model; the replicas of one are forked, those of the other start as processes of
-their own, because it sets a variable that libraries read when they are loaded. Each round kills both replicas, one
-after the other, and asks at once. The supervisor waits 0.2 s before it starts again what died, in both cases; the
-time tells the wait apart.
+Two endpoints serve the same scikit-learn model; the replicas of one are forked, those of the other start as processes
+of their own, because it sets a variable that libraries read when they are loaded. Each round kills both replicas, one
+after the other, and asks at once. The supervisor waits 0.2 s before it starts again what died, in both cases; that
+wait is taken off the times.
 """
 
 import argparse
