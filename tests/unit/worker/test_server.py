@@ -261,7 +261,9 @@ def test_a_cancelled_stream_ends_early_and_is_closed(running: Start, kind: Execu
     assert body_of(gateway.answer(2)).startswith(b"more")
 
 
-def test_a_stream_of_the_process_executor_ends_with_the_piece_after_its_cancellation(running: Start) -> None:
+def test_a_stream_of_the_process_executor_ends_with_the_piece_after_its_cancellation_at_the_latest(
+    running: Start,
+) -> None:
     server = running(ExecutorKind.PROCESS)
     gateway, fifo = server.gateway(), server.fifo("lines")
     gateway.ask(1, f"lines {fifo}")
@@ -269,9 +271,9 @@ def test_a_stream_of_the_process_executor_ends_with_the_piece_after_its_cancella
         lines.write(b"one\n")
         begun = [gateway.frame() for _ in range(3)]
         assert types(begun) == [STARTED, HEAD, CHUNK]
-        gateway.cancel(1)
+        gateway.cancel(1)  # it may be seen before the model is asked for its next piece, or after
         lines.write(b"two\nthree\n")
-        assert types(gateway.answer(1)) == [CHUNK, END]
+        assert types(gateway.answer(1)) in ([END], [CHUNK, END])
 
 
 @BOTH
