@@ -26,13 +26,16 @@ class Outcomes:
         return {status: count for status, count in self.statuses.items() if status != 200}
 
 
-async def send_one(session: aiohttp.ClientSession, url: str, outcomes: Outcomes) -> None:
+ECHO = {"dataframe_records": [ROW]}
+
+
+async def send_one(session: aiohttp.ClientSession, url: str, outcomes: Outcomes, body: object = ECHO) -> None:
     """One request; a broken connection counts under the name of its exception."""
     try:
-        async with session.post(url, json={"dataframe_records": [ROW]}) as response:
+        async with session.post(url, json=body) as response:
             document = await response.json()
             outcomes.statuses[response.status] += 1
-            if response.status == 200:
+            if response.status == 200 and body is ECHO:
                 outcomes.versions[document["predictions"][0]["version"]] += 1
     except (aiohttp.ClientError, OSError) as exc:
         outcomes.statuses[type(exc).__name__] += 1
@@ -49,8 +52,9 @@ def session_of(stack: Stack) -> aiohttp.ClientSession:
 class Load:
     """`workers` clients that send one request after the other in the background, until the block ends."""
 
-    def __init__(self, stack: Stack, endpoint: str, workers: int = 8) -> None:
+    def __init__(self, stack: Stack, endpoint: str, workers: int = 8, body: object = ECHO) -> None:
         self._stack = stack
+        self._body = body
         self._url = f"{stack.url}{QUERY}/{endpoint}/invocations"
         self._workers = workers
         self._stopping = threading.Event()
@@ -70,7 +74,7 @@ class Load:
 
             async def work() -> None:
                 while not self._stopping.is_set():
-                    await send_one(session, self._url, self.outcomes)
+                    await send_one(session, self._url, self.outcomes, self._body)
 
             await asyncio.gather(*(work() for _ in range(self._workers)))
 

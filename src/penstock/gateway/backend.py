@@ -44,6 +44,8 @@ class Backend:
         self._hold_timeout_s = hold_timeout_s
         self._recycle = recycle
         self._waiting: deque[Call] = deque()
+        self._alone: deque[Call] = deque()
+        """Calls with which a replica died; each is begun once more, on a replica that has nothing else to do."""
         self._unready_since_s: float | None = time.monotonic()
         self._hold_timer: asyncio.TimerHandle | None = None
         self._is_retired = False
@@ -82,32 +84,53 @@ class Backend:
         """Hand waiting calls to replicas that have room."""
         if any(link.is_ready for link in self._links):
             self._unready_since_s = None
+        kept_free = self._send_alone()
         while self._waiting:
             if not self._waiting[0].is_wanted:
                 self._waiting.popleft()
                 continue
-            link = least_loaded(self._links)
+            link = least_loaded([link for link in self._links if link is not kept_free])
             if link is None:
                 self._watch_hold()
                 return
             link.send(self._waiting.popleft())
+        if self._alone:
+            self._watch_hold()
         self._close_if_idle()
 
-    def on_lost(self, calls: list[Call]) -> None:
-        """A replica is gone: what it had not begun goes back to the head of the queue, the rest has failed."""
+    def _send_alone(self) -> ReplicaLink | None:
+        """Give calls that are to be alone to idle replicas; if one is left, the replica that is kept free for it."""
+        while self._alone:
+            if not self._alone[0].is_wanted:
+                self._alone.popleft()
+                continue
+            link = least_loaded(self._links)
+            if link is None or link.in_flight:
+                return link
+            link.send(self._alone.popleft())
+        return None
+
+    def on_lost(self, calls: list[Call], *, is_idempotent: bool = False) -> None:
+        """A replica is gone: what it had not begun goes back to the head of the queue.
+
+        What it had begun may be what ended it: it is begun once more, alone, if that does no harm, or it has failed.
+        """
         if self._unready_since_s is None and not any(link.is_ready for link in self._links):
             self._unready_since_s = time.monotonic()
         for call in reversed(calls):
             if call.state is CallState.SENT:
                 call.state = CallState.WAITING
                 self._waiting.appendleft(call)
+            elif call.state is CallState.STARTED and is_idempotent and call.is_wanted and call.retry_alone():
+                self._alone.appendleft(call)
             elif call.state is CallState.STARTED:
-                call.refuse(
-                    InternalError(
-                        f"The replica of served entity '{self.entity.name}' ended while it worked on this request."
-                    )
-                )
+                call.refuse(self._ended())
         self.on_room()
+
+    def _ended(self) -> InternalError:
+        return InternalError(
+            f"The replica of served entity '{self.entity.name}' ended while it worked on this request."
+        )
 
     def _leave(self, call: Call) -> None:
         """The client is gone: what has not started is dropped, a stream ends, a prediction at work is finished."""
@@ -148,9 +171,10 @@ class Backend:
 
     def _watch_hold(self) -> None:
         """No replica has room. If none is even ready, refuse the calls that have been held too long."""
-        if self._unready_since_s is None or self._hold_timer is not None or not self._waiting:
+        if self._unready_since_s is None or self._hold_timer is not None or not (self._waiting or self._alone):
             return
-        held_since_s = max(self._waiting[0].arrived_s, self._unready_since_s)
+        arrived_s = self._waiting[0].arrived_s if self._waiting else self._alone[0].arrived_s
+        held_since_s = max(arrived_s, self._unready_since_s)
         wait_s = held_since_s + self._hold_timeout_s - time.monotonic()
         self._hold_timer = asyncio.get_running_loop().call_later(max(wait_s, 0), self._end_hold)
 
@@ -158,6 +182,8 @@ class Backend:
         self._hold_timer = None
         oldest_s = time.monotonic() - self._hold_timeout_s
         is_over = self._unready_since_s is not None and self._unready_since_s <= oldest_s
+        while is_over and self._alone:
+            self._alone.popleft().refuse(self._ended())  # not 503: nobody is to send again what may have ended it
         while is_over and self._waiting and self._waiting[0].arrived_s <= oldest_s:
             self._waiting.popleft().refuse(
                 TemporarilyUnavailable(
@@ -167,7 +193,12 @@ class Backend:
         self.on_room()
 
     def _close_if_idle(self) -> None:
-        if self._is_retired and not self._waiting and not any(link.in_flight for link in self._links):
+        if (
+            self._is_retired
+            and not self._waiting
+            and not self._alone
+            and not any(link.in_flight for link in self._links)
+        ):
             self._is_retired = False
             self._spawn(self.close())
 

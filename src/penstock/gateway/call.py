@@ -22,7 +22,10 @@ OnEnd = Callable[[int, float], None]
 
 
 class CallState(Enum):
-    """Where a call is. It only moves forward, except that a SENT call whose replica died WAITs again."""
+    """Where a call is. It only moves forward, except that a call whose replica died WAITs again.
+
+    Always if it was SENT, once if it was STARTED and may be begun twice.
+    """
 
     WAITING = auto()
     SENT = auto()
@@ -43,6 +46,7 @@ class Call:
         "deadline",
         "entity_name",
         "head",
+        "is_alone",
         "meta",
         "request_id",
         "state",
@@ -68,6 +72,8 @@ class Call:
         self.deadline: asyncio.TimerHandle | None = None
         """Refuses the call at its time limit; set by the backend that took it."""
         self.state = CallState.WAITING
+        self.is_alone = False
+        """Whether a replica died while it worked on this call, which is begun once more, with no other beside it."""
         self.head: Head | None = None
         self._parts: list[bytes] = []
 
@@ -79,6 +85,16 @@ class Call:
     def watch(self, on_gone: Callable[[], None]) -> None:
         """Be told if the client goes away before it has the whole answer."""
         self._exchange.on_gone = on_gone
+
+    def retry_alone(self) -> bool:
+        """Begin again from nothing, if it was not begun twice already and no piece of the answer has left."""
+        if self.is_alone or (self.head is not None and self.head.is_stream):
+            return False
+        self.is_alone = True
+        self.state = CallState.WAITING
+        self.head, self._replica = None, None
+        self._parts.clear()
+        return True
 
     def begin(self, head: Head, replica: str) -> None:
         """The answer begins. The head of a stream leaves at once; any other answer waits until it is whole."""

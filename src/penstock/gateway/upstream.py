@@ -39,8 +39,11 @@ class LinkOwner(Protocol):
     def on_room(self) -> None:
         """The link can take more calls than a moment ago."""
 
-    def on_lost(self, calls: list[Call]) -> None:
-        """The connection broke with these calls unanswered, in the order in which they were sent."""
+    def on_lost(self, calls: list[Call], *, is_idempotent: bool) -> None:
+        """The connection broke with these calls unanswered, in the order in which they were sent.
+
+        `is_idempotent` is what the replica said: whether those that it had begun may be begun again.
+        """
 
 
 class ReplicaLink:
@@ -80,7 +83,7 @@ class ReplicaLink:
     @property
     def room(self) -> int:
         """How many more calls the replica may be given."""
-        if self._hello is None or self.is_stuck:
+        if self._hello is None or self.is_stuck or any(call.is_alone for call in self._calls.values()):
             return 0
         return self._hello.slots + self._hello.window - len(self._calls)
 
@@ -141,11 +144,12 @@ class ReplicaLink:
             await asyncio.sleep(delay_s)
 
     def _lose(self) -> None:
+        is_idempotent = self._hello is not None and self._hello.is_idempotent
         self._connection = None
         self._hello = None
         self._unsent.clear()
         calls, self._calls = list(self._calls.values()), {}
-        self._owner.on_lost(calls)
+        self._owner.on_lost(calls, is_idempotent=is_idempotent)
 
     def _take(self, frame: Frame) -> None:
         if frame.type is FrameType.HELLO:

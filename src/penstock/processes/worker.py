@@ -45,10 +45,13 @@ def main(how: str = "started afresh") -> None:
         )
         sys.exit(1)
 
-    executor = ExecutorKind(launch.spec.environment.get("PENSTOCK_EXECUTOR", traits.executor))
+    own = launch.spec.environment
+    executor = ExecutorKind(own.get("PENSTOCK_EXECUTOR", traits.executor))
+    is_idempotent = own.get("PENSTOCK_IDEMPOTENT", "true" if traits.is_idempotent else "false") == "true"
     _log.info("%s, ready after %.3f s, executor %s", how, time.perf_counter() - started_s, executor)
     report_ready(launch)
-    Server(socket.socket(fileno=launch.listen_fd), predictor.answer, executor).run()
+    listener = socket.socket(fileno=launch.listen_fd)
+    Server(listener, predictor.answer, executor, is_idempotent=is_idempotent).run()
 
 
 def agent_environment(launch: WorkerLaunch, environment: Mapping[str, str]) -> dict[str, str]:

@@ -34,8 +34,10 @@ def read_traits(artifacts: Path, model: ModelVersion) -> ModelTraits:
     try:
         document = _document(artifacts / model.artifact_key)
         task = (document.get("metadata") or {}).get("task")
-        function = (document.get("flavors") or {}).get("python_function") or {}
-        return ModelTraits(task if isinstance(task, str) else None, function.get("streamable") is True)
+        flavors = document.get("flavors") or {}
+        function = flavors.get("python_function") or {}
+        is_native = bool(flavors.keys() - {"python_function"})
+        return ModelTraits(task if isinstance(task, str) else None, function.get("streamable") is True, is_native)
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return ModelTraits()
 

@@ -59,6 +59,8 @@ class Hello(msgspec.Struct, frozen=True):
     window: int
     """Requests beyond its slots that may wait inside it."""
     pid: int
+    is_idempotent: bool = False
+    """Whether a request that it had begun when it died may be begun again."""
 
 
 class RequestMeta(msgspec.Struct, frozen=True, omit_defaults=True):

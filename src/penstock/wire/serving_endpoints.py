@@ -182,9 +182,13 @@ def _check_environment(environment: Mapping[str, str], at: str) -> None:
         reference_in(f"{at}.{name}", value)
     _check_number(environment, at, "PENSTOCK_REQUEST_TIMEOUT_S", float, 0.1, 3600)
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
-    executor = environment.get("PENSTOCK_EXECUTOR")
-    if executor is not None and executor not in set(ExecutorKind):
-        raise InvalidParameterValue(f"{at}.PENSTOCK_EXECUTOR: got '{executor}'; wanted {' or '.join(ExecutorKind)}.")
+    _check_choice(environment, at, "PENSTOCK_EXECUTOR", tuple(ExecutorKind))
+    _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
+
+
+def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:
+    if name in environment and environment[name] not in choices:
+        raise InvalidParameterValue(f"{at}.{name}: got '{environment[name]}'; wanted {' or '.join(choices)}.")
 
 
 def _check_number(

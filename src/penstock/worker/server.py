@@ -81,8 +81,16 @@ class _Job:
 class Server:
     """Serves one model on a listening socket until it is told to end and nobody needs it any more."""
 
-    def __init__(self, listener: socket.socket, model: Model, executor: ExecutorKind = ExecutorKind.PROCESS) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        model: Model,
+        executor: ExecutorKind = ExecutorKind.PROCESS,
+        *,
+        is_idempotent: bool = False,
+    ) -> None:
         self._listener = listener
+        self._is_idempotent = is_idempotent
         self._model = model
         self._slots = SLOTS[executor]
         self._pool = None if executor is ExecutorKind.PROCESS else ThreadPoolExecutor(self._slots, "slot")
@@ -138,7 +146,7 @@ class Server:
         peer = _Peer(connection)
         self._peers.add(peer)
         self._selector.register(connection, selectors.EVENT_READ, peer)
-        hello = Hello(PROTOCOL_VERSION, self._slots, WINDOW, os.getpid())
+        hello = Hello(PROTOCOL_VERSION, self._slots, WINDOW, os.getpid(), self._is_idempotent)
         peer.send(encode_struct(FrameType.HELLO, 0, hello))
 
     def _read(self, peer: _Peer) -> None:

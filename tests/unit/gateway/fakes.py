@@ -272,6 +272,7 @@ class FakeReplica:
     window: int = 0
     pid: int = 4242
     protocol: int = PROTOCOL_VERSION
+    is_idempotent: bool = False
     jobs: asyncio.Queue[Job] = field(default_factory=asyncio.Queue)
     """Requests in the order in which they came."""
     cancelled: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
@@ -341,7 +342,11 @@ class FakeReplica:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._peers.append(writer)
         self.connections += 1
-        writer.write(encode_struct(FrameType.HELLO, 0, Hello(self.protocol, self.slots, self.window, self.pid)))
+        writer.write(
+            encode_struct(
+                FrameType.HELLO, 0, Hello(self.protocol, self.slots, self.window, self.pid, self.is_idempotent)
+            )
+        )
         decoder = FrameDecoder()
         try:
             while data := await reader.read(1 << 16):

@@ -77,7 +77,7 @@ def test_a_model_that_has_not_been_fetched_has_no_signature(tmp_path: Path) -> N
         ("flavors: {python_function: {streamable: true}}", ModelTraits(None, True)),
         ("flavors: {python_function: {streamable: 'true'}}", ModelTraits()),
         ("flavors: {python_function: {streamable: false}}", ModelTraits()),
-        ("flavors: {python_function: null, sklearn: {streamable: true}}", ModelTraits()),
+        ("flavors: {python_function: null, sklearn: {streamable: true}}", ModelTraits(is_native=True)),
         (
             "metadata: {task: agent/v1/responses}\nflavors: {python_function: {streamable: true}}",
             ModelTraits("agent/v1/responses", True),
