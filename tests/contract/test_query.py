@@ -191,6 +191,27 @@ def test_c61_c62_split_and_direct_address(stack: Stack, create: Create) -> None:
     refused(stack.ask("c61", entity="m-3"), 404, "RESOURCE_DOES_NOT_EXIST", "m-3")
 
 
+@pytest.mark.parametrize("queue_size", [None, 3])
+def test_c63_a_saturated_entity_queues_or_refuses_and_never_fails(
+    stack: Stack, create: Create, queue_size: int | None
+) -> None:
+    variables = {} if queue_size is None else {"PENSTOCK_QUEUE_SIZE": str(queue_size)}
+    create("saturated", entity(environment_vars=variables))
+    slow = {"dataframe_records": [{**ROW, "s": "sleep:0.2"}]}
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: stack.ask("saturated", slow), range(16)))
+    statuses = Counter(answer.status_code for answer in answers)
+    if queue_size is None:
+        assert statuses == {200: 16}, "all wait and are answered"
+        return
+    assert statuses.keys() == {200, 429}
+    assert statuses[200] > queue_size, "those at work, those inside the replica and those that wait"
+    for answer in answers:
+        if answer.status_code == 429:
+            refused(answer, 429, "RESOURCE_EXHAUSTED", "Too many concurrent requests")
+            assert int(answer.headers["retry-after"]) >= 1
+
+
 def test_c65_body_over_the_limit(stack: Stack, live: str) -> None:
     headers = {**stack.headers, "content-type": "application/json"}
     url = f"{stack.url}{QUERY}/{live}/invocations"
