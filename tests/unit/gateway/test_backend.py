@@ -452,7 +452,7 @@ def test_an_answered_call_is_not_kept_until_its_time_limit(tmp_path: Path) -> No
         backend = bench.backend("k-0", timeout_s=300)
         await answered(*[submit(backend) for _ in range(20)])
         gc.collect()
-        assert sum(isinstance(thing, Call) for thing in gc.get_objects()) == 0
+        assert sum(type(thing) is Call for thing in gc.get_objects()) == 0
 
     with_bench(tmp_path, script)
 
