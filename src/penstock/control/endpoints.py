@@ -5,12 +5,12 @@ is stored for a request that is refused. Looking things up in the registry takes
 checked again in the same step that stores.
 """
 
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from penstock.client.registry import Registry
+from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
@@ -93,14 +93,14 @@ class Endpoints:
         check_endpoint_name(request.name)
         if self._database.endpoint(request.name) is not None:
             raise ResourceAlreadyExists(f"Endpoint with name '{request.name}' already exists.")
-        now_ms = _now_ms()
+        created_at_ms = now_ms()
         endpoint = Endpoint(
             id=uuid.uuid4().hex,
             name=request.name,
             creator=creator,
             grants=(Grant(GranteeKind.USER, creator, Level.CAN_MANAGE),),
-            created_at_ms=now_ms,
-            updated_at_ms=now_ms,
+            created_at_ms=created_at_ms,
+            updated_at_ms=created_at_ms,
             description=request.description,
             route_optimized=request.route_optimized,
             tags=request.tags,
@@ -111,8 +111,8 @@ class Endpoints:
             telemetry=request.telemetry,
         )
         if request.config is not None:
-            entities, routes = await self._resolve(request.config, creator, now_ms)
-            endpoint = begin_update(endpoint, self._sealed(request.config, entities, creator), routes, now_ms)
+            entities, routes = await self._resolve(request.config, creator, created_at_ms)
+            endpoint = begin_update(endpoint, self._sealed(request.config, entities, creator), routes, created_at_ms)
         self._database.insert_endpoint(endpoint)
         await self._announce(endpoint.name)
         return endpoint
@@ -126,8 +126,8 @@ class Endpoints:
             InvalidParameterValue: of any field; nothing is stored.
         """
         check_not_updating(self.get(name))
-        entities, routes = await self._resolve(config, creator, _now_ms())
-        endpoint = begin_update(self.get(name), self._sealed(config, entities, creator), routes, _now_ms())
+        entities, routes = await self._resolve(config, creator, now_ms())
+        endpoint = begin_update(self.get(name), self._sealed(config, entities, creator), routes, now_ms())
         self._database.save_endpoint(endpoint)
         self._publisher.publish()
         self._wake([name])
@@ -140,7 +140,7 @@ class Endpoints:
             ResourceDoesNotExist: there is no such endpoint.
             PenstockError: whatever `change` raises; nothing is stored then.
         """
-        endpoint = replace(change(self.get(name)), updated_at_ms=_now_ms())
+        endpoint = replace(change(self.get(name)), updated_at_ms=now_ms())
         self._database.save_endpoint(endpoint)
         return endpoint
 
@@ -152,7 +152,7 @@ class Endpoints:
             ResourceConflict: an update is in progress.
             CallerError: there is nothing to stop.
         """
-        endpoint = stop(self.get(name), _now_ms())
+        endpoint = stop(self.get(name), now_ms())
         self._database.save_endpoint(endpoint)
         await self._announce(name)
         return endpoint
@@ -170,7 +170,7 @@ class Endpoints:
         if not endpoint.stopped or endpoint.active is None:
             raise CallerError(f"Endpoint '{name}' is not stopped.")
         entities = [replace(entity, id=uuid.uuid4().hex) for entity in endpoint.active.entities]
-        endpoint = begin_update(endpoint, entities, endpoint.active.routes, _now_ms())
+        endpoint = begin_update(endpoint, entities, endpoint.active.routes, now_ms())
         self._database.save_endpoint(endpoint)
         await self._announce(name)
         return endpoint
@@ -222,7 +222,3 @@ class Endpoints:
         self._publisher.publish()
         self._wake([name])
         await self._publisher.settled(_SETTLE_TIMEOUT_S)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

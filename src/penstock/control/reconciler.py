@@ -5,11 +5,11 @@ acknowledged a table, a restart), it does the same.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher
@@ -68,7 +68,7 @@ class Reconciler:
             endpoint,
             self._cluster.replicas_of(name),
             self._publisher.routing(),
-            time.time_ns() // 1_000_000,
+            now_ms(),
             self._limits,
         )
         for action in actions:

@@ -4,9 +4,9 @@ They are used in two places: a config that is accepted takes sealed values along
 them in clear.
 """
 
-import time
 from collections.abc import Mapping
 
+from penstock.control.clock import now_ms
 from penstock.domain.access import ADMINS
 from penstock.domain.errors import InternalError, InvalidParameterValue, PermissionDenied, ResourceDoesNotExist
 from penstock.domain.replica import ReplicaSpec
@@ -49,7 +49,7 @@ class Secrets:
         scopes = self._store.scopes()
         if len(scopes) >= MAX_SCOPES and name not in [scope.name for scope in scopes]:
             raise InvalidParameterValue(f"scope: there are {len(scopes)} scopes; no more than {MAX_SCOPES} are kept.")
-        self._store.insert_scope(SecretScope(name, caller, is_shared, _now_ms()))
+        self._store.insert_scope(SecretScope(name, caller, is_shared, now_ms()))
 
     def scopes(self, caller: str) -> list[SecretScope]:
         """The scopes that the caller may manage, by name."""
@@ -76,7 +76,7 @@ class Secrets:
                 f"key: the scope '{scope.name}' has {len(keys)} secrets; "
                 f"no more than {MAX_SECRETS_OF_A_SCOPE} are kept."
             )
-        self._store.save(scope.name, key, self._keys.seal(value), _now_ms())
+        self._store.save(scope.name, key, self._keys.seal(value), now_ms())
 
     def entries(self, scope_name: str, caller: str) -> list[SecretEntry]:
         """The secrets of a scope, without their values; raises as `_scope` does."""
@@ -193,7 +193,3 @@ class Secrets:
                 f"'{caller}' may not use the secret scope '{name}': only its creator and members of '{ADMINS}' may."
             )
         return scope
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -5,9 +5,9 @@ session ids alike only digests are kept.
 """
 
 import secrets
-import time
 from collections.abc import Callable
 
+from penstock.control.clock import now_ms
 from penstock.control.publisher import Publisher
 from penstock.domain.access import digest_of
 from penstock.domain.errors import TemporarilyUnavailable, Unauthenticated
@@ -23,14 +23,10 @@ from penstock.stores.database import Database
 _SECRET_BYTES = 32
 
 
-def _wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class Sessions:
     """All that can be done with log-ins. A *credential* is the digest of the token or session id of a request."""
 
-    def __init__(self, database: Database, publisher: Publisher, now_ms: Callable[[], int] = _wall_clock_ms) -> None:
+    def __init__(self, database: Database, publisher: Publisher, now_ms: Callable[[], int] = now_ms) -> None:
         self._database = database
         self._publisher = publisher
         self._now_ms = now_ms

@@ -1,9 +1,9 @@
 """Use cases of tokens: create, list, revoke. A token's secret exists in the answer to its creation only."""
 
 import secrets
-import time
 import uuid
 
+from penstock.control.clock import now_ms
 from penstock.control.publisher import Publisher
 from penstock.domain.access import TOKEN_PREFIX, Token, digest_of
 from penstock.domain.errors import ResourceDoesNotExist, TemporarilyUnavailable
@@ -49,7 +49,7 @@ def issue_token(database: Database, principal: str, comment: str) -> tuple[Token
     """Store a new token; returns it with its secret."""
     check_principal_name("user", principal)
     secret = TOKEN_PREFIX + secrets.token_hex(24)
-    token = Token(uuid.uuid4().hex, principal, digest_of(secret), comment, time.time_ns() // 1_000_000)
+    token = Token(uuid.uuid4().hex, principal, digest_of(secret), comment, now_ms())
     database.save_principal(database.principal(principal))
     database.insert_token(token)
     return token, secret

@@ -85,11 +85,12 @@ class Backend:
         if any(link.is_ready for link in self._links):
             self._unready_since_s = None
         kept_free = self._send_alone()
+        links = self._links if kept_free is None else [link for link in self._links if link is not kept_free]
         while self._waiting:
             if not self._waiting[0].is_wanted:
                 self._waiting.popleft()
                 continue
-            link = least_loaded([link for link in self._links if link is not kept_free])
+            link = least_loaded(links)
             if link is None:
                 self._watch_hold()
                 return

@@ -9,12 +9,12 @@ from enum import Enum, auto
 import msgspec
 
 from penstock.domain.errors import PenstockError
+from penstock.domain.prediction import JSON
 from penstock.gateway.exchange import Exchange, Headers
 from penstock.wire.errors import body_of, headers_of, status_of
 from penstock.wire.event_stream import error_event
 from penstock.wire.frames import Head, RequestMeta, encode_meta
 
-_JSON = "application/json"
 MAX_UNSENT_BYTES = 4 << 20
 """A client of a stream that leaves more than this unread is cut off: nothing may pile up here without end."""
 
@@ -131,7 +131,7 @@ class Call:
         if self.state is CallState.FINISHED:
             return
         if self.head is None or not self.head.is_stream:
-            self._respond(status_of(error), body_of(error), (*self._headers(_JSON), *headers_of(error).items()))
+            self._respond(status_of(error), body_of(error), (*self._headers(JSON), *headers_of(error).items()))
             return
         self._end(status_of(error))
         if self._exchange.is_open:

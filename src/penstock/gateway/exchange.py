@@ -7,11 +7,12 @@ from http import HTTPStatus
 from typing import Protocol
 
 from penstock.domain.errors import InternalError, PenstockError
+from penstock.domain.prediction import JSON
 from penstock.wire.errors import body_of, headers_of, status_of
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_JSON = (("content-type", "application/json"),)
+_JSON = (("content-type", JSON),)
 
 Headers = Iterable[tuple[str, str]]
 
