@@ -16,21 +16,17 @@ import statistics
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
-import mlflow
-import pandas as pd
 import psutil
-from mlflow.models import infer_signature
-from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from support.linear_model import register_linear
 from support.stack import MANAGEMENT, Stack, start_stack, use_registry, wait_for
 
-ROW = {"dataframe_records": [{"a": 1.0, "b": 2.0}]}
+ROW = {"dataframe_records": [{"x": 1.0, "n": 2.0}]}
 KINDS = {"forked": {}, "afresh": {"OMP_NUM_THREADS": "1"}}
 
 
@@ -54,7 +50,8 @@ def main() -> None:
 
 def measure(stack: Stack, rounds: int) -> dict[str, Any]:
     """Times, CPU and memory of both kinds, interleaved."""
-    register(stack)
+    use_registry(stack)
+    register_linear("linear")
     wait_for(lambda: [p for p in stack.ps("zygote") if p["state"] == "ready"], "the fork server")
     for kind, variables in KINDS.items():
         served = {"entity_name": "linear", "entity_version": "1", "environment_vars": variables}
@@ -82,24 +79,6 @@ def measure(stack: Stack, rounds: int) -> dict[str, Any]:
         "zygote_rss_mib": round(zygote.memory_info().rss / 2**20, 1),
         "load_average": os.getloadavg(),
     }
-
-
-def register(stack: Stack) -> None:
-    """A logistic regression of two columns."""
-    use_registry(stack)
-    data = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 3.0, 2.0]})
-    model = LogisticRegression().fit(data, [0, 0, 1, 1])
-    mlflow.set_experiment("coldstart")
-    with mlflow.start_run(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.sklearn.log_model(
-            model,
-            name="model",
-            signature=infer_signature(data, model.predict(data)),
-            registered_model_name="linear",
-            pip_requirements=["scikit-learn"],
-            serialization_format="cloudpickle",
-        )
 
 
 def one_start(stack: Stack, endpoint: str) -> tuple[float, float, float]:

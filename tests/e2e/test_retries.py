@@ -4,15 +4,11 @@ import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 
-import mlflow
-import pandas as pd
 import pytest
-from mlflow.models import infer_signature
-from sklearn.linear_model import LogisticRegression
 
+from support.linear_model import register_linear
 from support.load import Load
 from support.stack import MANAGEMENT, Stack, entity, refused, wait_for
 
@@ -22,19 +18,7 @@ ROW = {"dataframe_records": [{"x": 1.5, "n": 2, "s": "hello"}]}
 @pytest.fixture(scope="module")
 def killable(stack: Stack) -> Iterator[str]:
     """An endpoint of a scikit-learn model with two replicas."""
-    mlflow.set_experiment("retries")
-    data = pd.DataFrame({"x": [0.0, 1.0], "n": [1.0, 2.0]})
-    model = LogisticRegression().fit(data, [0, 1])
-    with mlflow.start_run(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.sklearn.log_model(
-            model,
-            name="model",
-            signature=infer_signature(data, model.predict(data)),
-            registered_model_name="killable",
-            pip_requirements=["scikit-learn"],
-            serialization_format="cloudpickle",
-        )
+    register_linear("killable")
     served = {"entity_name": "killable", "entity_version": "1", "workload_size": "Medium"}
     body = {"name": "killable", "config": {"served_entities": [served]}}
     assert stack.call("POST", MANAGEMENT, body).status_code == 200
