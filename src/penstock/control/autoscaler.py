@@ -59,8 +59,10 @@ class Autoscaler:
         changed = set()
         for name in endpoint_names:
             for replica in self.cluster.replicas_of(name):
-                if replica.was_woken and self.scales.get(replica.spec.deployment) == 0:
-                    self.scales[replica.spec.deployment] = 1
+                deployment = replica.spec.deployment
+                if replica.was_woken and self.scales.get(deployment) == 0:
+                    self.scales[deployment] = 1
+                    self._records.pop(deployment, None)  # it is as if it had just become ready
                     changed.add(name)
                     _log.info("endpoint %s: a request woke %s", name, replica.spec.slot)
         if changed:
