@@ -14,8 +14,9 @@ from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, complete, fail, switch
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, checks_of, complete, fail, switch
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.planning import (
     Action,
     CompleteUpdate,
@@ -90,9 +91,12 @@ class Reconciler:
             case SwitchTraffic():
                 self._save(endpoint, switch)
             case CompleteUpdate():
-                self._save(endpoint, complete)
+                self._save(endpoint, lambda planned: complete(planned, self._checks(planned)))
             case FailUpdate(failures=failures):
-                self._save(endpoint, lambda planned: fail(planned, failures))
+                self._save(endpoint, lambda planned: fail(planned, failures, self._checks(planned)))
+
+    def _checks(self, endpoint: Endpoint) -> dict[str, ModelCheck]:
+        return checks_of(endpoint, self._cluster.replicas_of(endpoint.name))
 
     async def _launch(self, spec: ReplicaSpec) -> None:
         """Start a replica, unless its secrets cannot be opened: the rest of the endpoint is not to wait for that."""

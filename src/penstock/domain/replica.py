@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 
 MAX_DEPLOY_DEATHS = 3
@@ -51,6 +52,8 @@ class Replica:
     """Deaths since the replica was last ready."""
     message: str = ""
     """Why it last died; empty if it never did."""
+    check: ModelCheck | None = None
+    """What it last found out about its model; None as long as it has not come so far."""
 
     @property
     def has_failed_to_deploy(self) -> bool:

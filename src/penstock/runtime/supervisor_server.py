@@ -74,7 +74,9 @@ class SupervisorServer:
         for child in children:
             spec = self._host.spec_of(child.plan.name)
             if spec is not None:
-                replicas.append(ReplicaInfo(spec, child.state, child.load_failed, child.deaths, child.message))
+                replicas.append(
+                    ReplicaInfo(spec, child.state, child.load_failed, child.deaths, child.message, child.check)
+                )
         return Snapshot(request_id, processes, replicas)
 
     def _describe(self, child: Child) -> ProcessInfo:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaState
 from penstock.runtime.capture import CappedLog, Capture
 from penstock.runtime.forker import Forker
@@ -71,6 +72,8 @@ class Child:
     """The last process ended because it said that it cannot become ready."""
     message: str = ""
     """Why the last process ended; empty once one is ready."""
+    check: ModelCheck | None = None
+    """What the last process that came so far found out about its model; kept while the next one starts."""
     _reason: str = ""
     _reported_failure: bool = False
     _ready_since: float | None = None
@@ -226,6 +229,7 @@ class ProcessTree:
                 self._take_report(child, msgspec.json.decode(line, type=StatusReport))
 
     def _take_report(self, child: Child, report: StatusReport) -> None:
+        child.check = report.check or child.check
         if not report.ready:
             child._reported_failure = True
             child._reason = report.message

@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from penstock.domain.load import EntityLoad
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.routing import RoutingTable
 from penstock.domain.secrets import Plaintext
@@ -102,6 +103,7 @@ class ReplicaInfo(msgspec.Struct, frozen=True):
     load_failed: bool
     deaths: int
     message: str
+    check: ModelCheck | None = None
 
 
 class Snapshot(msgspec.Struct, tag=True, frozen=True):
@@ -143,6 +145,8 @@ class StatusReport(msgspec.Struct, frozen=True):
     ready: bool
     message: str = ""
     """Why it cannot become ready; the process ends after it."""
+    check: ModelCheck | None = None
+    """Of a replica: what it found out about its model, either way."""
 
 
 SupervisorRequest = Launch | Stop | Recycle | Watch | List

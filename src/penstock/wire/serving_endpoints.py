@@ -29,6 +29,7 @@ from penstock.wire.endpoint_settings import (
     encode_tags,
 )
 from penstock.wire.external_models import decode_external_model, encode_external_model
+from penstock.wire.model_check import encode_check
 
 MAX_ENVIRONMENT_VARIABLES = 30
 
@@ -307,6 +308,8 @@ def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]
             "replicas": {"ready": status.ready, "starting": status.starting, "draining": status.draining},
         },
     }
+    if status.check is not None:
+        document["state"]["check"] = encode_check(status.check)
     if sizing.size is not None:
         document["workload_size"] = sizing.size.value
     else:
