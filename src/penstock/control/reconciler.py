@@ -14,7 +14,7 @@ from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, checks_of, complete, fail, switch
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, checks_of, complete, fail, known_check, switch
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.planning import (
@@ -85,7 +85,7 @@ class Reconciler:
     async def _act(self, endpoint: Endpoint | None, action: Action) -> None:
         match action:
             case StartReplica(spec=spec):
-                await self._launch(spec)
+                await self._launch(endpoint, spec)
             case StopReplica(slot=slot):
                 await self._supervisor.stop(slot)
             case SwitchTraffic():
@@ -98,7 +98,7 @@ class Reconciler:
     def _checks(self, endpoint: Endpoint) -> dict[str, ModelCheck]:
         return checks_of(endpoint, self._cluster.replicas_of(endpoint.name))
 
-    async def _launch(self, spec: ReplicaSpec) -> None:
+    async def _launch(self, endpoint: Endpoint | None, spec: ReplicaSpec) -> None:
         """Start a replica, unless its secrets cannot be opened: the rest of the endpoint is not to wait for that."""
         try:
             secrets = self._secrets.values_for(spec)
@@ -107,7 +107,12 @@ class Reconciler:
                 "endpoint %s: %s is not started, a secret cannot be decrypted: %s", spec.endpoint_name, spec.slot, exc
             )
             return
-        await self._supervisor.launch(spec, secrets)
+        check = (
+            None
+            if endpoint is None
+            else known_check(endpoint, spec.deployment, self._cluster.replicas_of(endpoint.name))
+        )
+        await self._supervisor.launch(spec, secrets, check)
 
     def _save(self, planned: Endpoint | None, change: Callable[[Endpoint], Endpoint]) -> None:
         """Apply a change to the stored endpoint and publish what it makes of the routing table.

@@ -238,6 +238,15 @@ def checks_of(endpoint: Endpoint, replicas: Iterable[Replica]) -> dict[str, Mode
     return {name: check for name, check in known.items() if check is not None}
 
 
+def known_check(endpoint: Endpoint, deployment: str, replicas: Iterable[Replica]) -> ModelCheck | None:
+    """What is known of a deployment's model: told by one of its replicas, or kept with the active config."""
+    told = next((r.check for r in replicas if r.spec.deployment == deployment and r.check is not None), None)
+    if told is not None or endpoint.active is None:
+        return told
+    names = [entity.name for entity in endpoint.active.entities if entity.deployment_key(endpoint.id) == deployment]
+    return next((endpoint.active.checks.get(name) for name in names), None)
+
+
 def _checked(config: EndpointConfig | None, checks: Mapping[str, ModelCheck] | None) -> EndpointConfig | None:
     return None if config is None else replace(config, checks=dict(checks or {}))
 

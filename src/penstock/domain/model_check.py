@@ -41,3 +41,28 @@ class ModelCheck:
     """The most of that which it held at any time."""
     problems: tuple[str, ...] = ()
     """What is not in order and does not keep it from being served."""
+
+
+class Preflight(StrEnum):
+    """How much of a check a served entity asks for: `PENSTOCK_PREFLIGHT`."""
+
+    FULL = "full"
+    LOAD = "load"
+    """Loading only: its example costs money or does something that is not to be done for a check."""
+
+
+CHEAP_SAMPLE_MS = 250.0
+
+
+def is_example_asked(preflight: Preflight, *, is_talking: bool, earlier: ModelCheck | None) -> bool:
+    """Whether a replica asks its model the example before it says that it is ready.
+
+    `earlier` is what an earlier replica of the same deployment found out. Once the example was answered, it is asked
+    again only where that costs next to nothing: of a model that computes, quickly. A chat model or an agent calls
+    others, for money, and must come back after a crash even while these are down.
+    """
+    if preflight is Preflight.LOAD:
+        return False
+    if earlier is None or earlier.sample is not Sample.ANSWERED:
+        return True
+    return not is_talking and (earlier.sample_ms or 0.0) <= CHEAP_SAMPLE_MS

@@ -10,6 +10,8 @@ from penstock.domain.served_entity import ModelVersion, ServedEntity
 
 MAX_DEPLOY_DEATHS = 3
 """A new replica that died this often before it was ready has failed."""
+_DRAIN_MARGIN_S = 3.0
+"""How much longer than its last request a replica may take to end."""
 
 
 class ReplicaState(StrEnum):
@@ -38,6 +40,11 @@ class ReplicaSpec:
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """Values may be passwords: they stand in no log."""
     drain_timeout_s: float = 300.0
+
+    @property
+    def request_timeout_s(self) -> float:
+        """The time limit of one request, seconds."""
+        return self.drain_timeout_s - _DRAIN_MARGIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ def replica_specs(
             config_version=config_version,
             model=entity.model,
             environment=entity.environment,
-            drain_timeout_s=entity.request_timeout_s(limits) + 3,
+            drain_timeout_s=entity.request_timeout_s(limits) + _DRAIN_MARGIN_S,
         )
         for index in range(entity.sizing.replicas(limits.cores))
     )

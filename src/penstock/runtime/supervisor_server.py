@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 import psutil
 
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
 from penstock.domain.secrets import Plaintext
 from penstock.runtime.tree import Child, ProcessTree
@@ -36,8 +37,11 @@ from penstock.wire.messages import (
 class ReplicaHost(Protocol):
     """Starts replicas; knows what was launched in each slot."""
 
-    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> None:
-        """Keep a replica running in the spec's slot, with these secrets as variables."""
+    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], check: ModelCheck | None) -> None:
+        """Keep a replica running in the spec's slot, with these secrets as variables.
+
+        `check` is what an earlier replica of the same deployment found out.
+        """
 
     def spec_of(self, name: str) -> ReplicaSpec | None:
         """What was launched under that name, if it is a slot."""
@@ -116,8 +120,8 @@ class SupervisorServer:
         if tree is None:
             return Refused(request.id, "the supervisor is starting")
         match request:
-            case Launch(id=request_id, spec=spec, secrets=secrets):
-                self._host.launch(spec, secrets)
+            case Launch(id=request_id, spec=spec, secrets=secrets, check=check):
+                self._host.launch(spec, secrets, check)
                 return Done(request_id)
             case Stop(id=request_id, slot=slot):
                 if self._host.spec_of(slot) is None:

@@ -101,6 +101,11 @@ class ProcessTree:
     def __contains__(self, name: str) -> bool:
         return name in self._children
 
+    def check_of(self, name: str) -> ModelCheck | None:
+        """What the processes of a child found out so far."""
+        child = self._children.get(name)
+        return None if child is None else child.check
+
     def add(self, plan: ChildPlan) -> None:
         """Start a child and keep it running."""
         child = self._children[plan.name] = Child(plan)

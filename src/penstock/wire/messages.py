@@ -37,6 +37,8 @@ class Launch(msgspec.Struct, tag=True, frozen=True):
     spec: ReplicaSpec
     secrets: dict[str, Plaintext] = {}
     """Values of variables that stand in the spec as references; not in the spec, because snapshots tell specs."""
+    check: ModelCheck | None = None
+    """What an earlier replica of the same deployment found out about the model."""
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):

@@ -12,6 +12,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 from penstock.domain.access import Level
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
 from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.model_check import Preflight
 from penstock.domain.names import check_environment_variable, check_served_entity_name
 from penstock.domain.prediction import ExecutorKind
 from penstock.domain.requests import ConfigRequest, EntityRequest
@@ -185,6 +186,7 @@ def _check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
     _check_choice(environment, at, "PENSTOCK_EXECUTOR", tuple(ExecutorKind))
     _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
+    _check_choice(environment, at, "PENSTOCK_PREFLIGHT", tuple(Preflight))
 
 
 def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:
