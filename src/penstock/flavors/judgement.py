@@ -1,5 +1,6 @@
 """Whether what a model made of its own example is an answer that callers can use."""
 
+import itertools
 import json
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ def judge(answer: Answer | AnswerStream, max_bytes: int) -> Judgement:
         return _judge_stream(answer)
     if answer.status != _OK:
         document = json.loads(answer.body)
-        return Judgement(document["message"], document.get("stack_trace", ""))
+        trace = document.get("stack_trace", "")
+        return Judgement(_raised(trace) or document["message"], trace)
     if len(answer.body) > max_bytes:
         return Judgement(f"the answer of {len(answer.body)} bytes is over the limit of {max_bytes} bytes")
     try:
@@ -39,6 +41,13 @@ def judge(answer: Answer | AnswerStream, max_bytes: int) -> Judgement:
             problem=f"Its answer holds what JSON has no word for (NaN or Infinity); strict readers refuse it: {exc}."
         )
     return Judgement()
+
+
+def _raised(trace: str) -> str:
+    """The exception at the end of a traceback, on one line: MLflow's message does not tell what a model raised."""
+    _, _, end = trace.rpartition('\n  File "')
+    lines = end.splitlines()[1:]
+    return " ".join(" ".join(itertools.dropwhile(lambda line: line.startswith("    "), lines)).split())
 
 
 def _judge_stream(answer: AnswerStream) -> Judgement:

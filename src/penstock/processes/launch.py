@@ -77,6 +77,17 @@ class WorkerLaunch(Launch, frozen=True, kw_only=True):
     """What an earlier replica of the same deployment found out about the model."""
 
 
+class CheckLaunch(Launch, frozen=True, kw_only=True):
+    """What a process is told that checks one model and ends. Its `home` is a folder for what it has to fetch."""
+
+    uri: str
+    tracking_uri: str | None
+    tracking_token: str | None
+    environment: dict[str, str]
+    """As a served entity would have it in `environment_vars`."""
+    request_timeout_s: float
+
+
 _L = TypeVar("_L", bound=Launch)
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,8 @@ from penstock.runtime.own_memory import own_memory
 from penstock.worker.server import MAX_ANSWER_BYTES
 
 _MAX_REASON = 1000
+_MIN_TIMEOUT_S = 60.0
+"""The example may take as long as a request, and at least this: the first use of a model is its slowest."""
 _NO_SIGNATURE = "It was logged without a signature, so its inputs are not checked and not described."
 
 
@@ -55,6 +57,29 @@ class Plan:
     is_forked: bool = False
     earlier: ModelCheck | None = None
     """What an earlier replica of the same deployment found out."""
+
+
+def plan_for(
+    folder: Path,
+    name: str,
+    traits: ModelTraits,
+    environment: Mapping[str, str],
+    request_timeout_s: float,
+    *,
+    is_forked: bool = False,
+    earlier: ModelCheck | None = None,
+) -> Plan:
+    """The plan for a model whose served entity has these `environment_vars`, which are checked already."""
+    return Plan(
+        folder,
+        name,
+        traits,
+        ExecutorKind(environment.get("PENSTOCK_EXECUTOR", traits.executor)),
+        max(request_timeout_s, _MIN_TIMEOUT_S),
+        Preflight(environment.get("PENSTOCK_PREFLIGHT", Preflight.FULL)),
+        is_forked,
+        earlier,
+    )
 
 
 def check_model(plan: Plan, on_hang: Callable[[CheckFailed], None]) -> tuple[Predictor, ModelCheck]:

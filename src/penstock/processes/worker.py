@@ -6,24 +6,19 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-from penstock.domain.model_check import ModelCheck, Preflight
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.model_traits import ModelTraits
-from penstock.domain.prediction import ExecutorKind
 from penstock.domain.served_entity import ModelVersion
 from penstock.flavors.pyfunc import one_line, root_cause
 from penstock.processes.launch import WorkerLaunch, begin, report_failure, report_ready
-from penstock.processes.preflight import CheckFailed, Plan, check_model
+from penstock.processes.preflight import CheckFailed, check_model, plan_for
 from penstock.settings import Home
 from penstock.stores.artifacts import fetch_model
 from penstock.stores.model_files import read_traits
 from penstock.worker.server import Server
-
-_MIN_SAMPLE_TIMEOUT_S = 60.0
-"""The example may take as long as a request, and at least this: the first use of a model is its slowest."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,14 +31,12 @@ def main(*, is_forked: bool = False) -> None:
     if traits.is_talking:
         os.environ.update(agent_environment(launch, os.environ))
     spec, own = launch.spec, launch.spec.environment
-    executor = ExecutorKind(own.get("PENSTOCK_EXECUTOR", traits.executor))
-    plan = Plan(
+    plan = plan_for(
         folder,
         _named(spec.model),
         traits,
-        executor,
-        max(spec.request_timeout_s, _MIN_SAMPLE_TIMEOUT_S),
-        Preflight(own.get("PENSTOCK_PREFLIGHT", Preflight.FULL)),
+        own,
+        spec.request_timeout_s,
         is_forked=is_forked,
         earlier=launch.earlier_check,
     )
@@ -55,19 +48,18 @@ def main(*, is_forked: bool = False) -> None:
 
     how = "forked" if is_forked else "started afresh"
     elapsed_s = time.perf_counter() - started_s
-    _log.info("%s, ready after %.3f s, executor %s, input example: %s", how, elapsed_s, executor, check.sample)
+    _log.info("%s, ready after %.3f s, executor %s, input example: %s", how, elapsed_s, plan.executor, check.sample)
     is_idempotent = own.get("PENSTOCK_IDEMPOTENT", "true" if traits.is_idempotent else "false") == "true"
     report_ready(launch, check)
     listener = socket.socket(fileno=launch.listen_fd)
-    Server(listener, predictor.answer, executor, is_idempotent=is_idempotent).run()
+    Server(listener, predictor.answer, plan.executor, is_idempotent=is_idempotent).run()
 
 
 def _fetched(launch: WorkerLaunch) -> tuple[Path, ModelTraits]:
     """The model's folder and traits; the process ends here if it cannot be fetched."""
     artifacts, model = Home(Path(launch.home)).artifacts, launch.spec.model
     try:
-        with _fetching_with(launch.tracking_token):
-            folder = fetch_model(artifacts, model, launch.tracking_uri)
+        folder = fetch_model(artifacts, model, launch.tracking_uri, launch.tracking_token)
     except Exception as exc:  # noqa: BLE001 - every artifact store has errors of its own
         traceback.print_exc()
         _report(launch, f"Fetching {_named(model)} failed: {one_line(root_cause(exc))}.")
@@ -94,22 +86,6 @@ def agent_environment(launch: WorkerLaunch, environment: Mapping[str, str]) -> d
     if launch.tracking_token is not None and not any(name.startswith("MLFLOW_TRACKING_") for name in environment):
         added |= {"MLFLOW_TRACKING_URI": launch.url, "MLFLOW_TRACKING_TOKEN": launch.agent_token}
     return added
-
-
-@contextmanager
-def _fetching_with(token: str | None) -> Iterator[None]:
-    """While the model is fetched, and no longer, MLflow's client finds our token in the environment."""
-    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI")}
-    if token is not None:
-        os.environ["MLFLOW_TRACKING_TOKEN"] = token
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is not None:
-                os.environ[name] = value
-            else:
-                os.environ.pop(name, None)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def _decode_entity(entity: ServedEntityInput, at: str) -> EntityRequest:
     if entity.name is not None:
         check_served_entity_name(f"{at}.name", entity.name)
     environment = dict(entity.environment_vars or {})
-    _check_environment(environment, f"{at}.environment_vars")
+    check_environment(environment, f"{at}.environment_vars")
     sizing = choose_sizing(
         at,
         entity.workload_size,
@@ -174,7 +174,12 @@ def _one_of(at: str, **fields: str | int | None) -> str:
     return given.pop()
 
 
-def _check_environment(environment: Mapping[str, str], at: str) -> None:
+def check_environment(environment: Mapping[str, str], at: str) -> None:
+    """Check the `environment_vars` of a served entity.
+
+    Raises:
+        InvalidParameterValue: too many, a name that is none or is ours, or a setting that holds what it may not.
+    """
     if len(environment) > MAX_ENVIRONMENT_VARIABLES:
         raise InvalidParameterValue(
             f"{at}: got {len(environment)} variables; wanted at most {MAX_ENVIRONMENT_VARIABLES}."
