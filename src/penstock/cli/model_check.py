@@ -73,8 +73,8 @@ def check_model(
                 parent_pid=os.getpid(),
                 status_fd=status_write,
                 home=folder,
-                uri=str(Path(uri).resolve()) if Path(uri).is_dir() else uri,
-                tracking_uri=tracking_uri,
+                uri=_absolute(uri),
+                tracking_uri=tracking_uri if tracking_uri is None else _absolute(tracking_uri),
                 tracking_token=token,
                 environment=environment,
                 request_timeout_s=float(
@@ -129,6 +129,11 @@ def _environment(variables: Sequence[str]) -> dict[str, str]:
     if references:
         raise CommandFailed(f"--env {references[0]}: a secret is known to endpoints alone; give its value.", USAGE)
     return environment
+
+
+def _absolute(uri: str) -> str:
+    """A folder by its whole path: the process runs elsewhere, so that whatever a model writes is gone with it."""
+    return str(Path(uri).resolve()) if Path(uri).is_dir() else uri
 
 
 def _run(launch: CheckLaunch, environment: dict[str, str], folder: Path, timeout_s: float) -> int | None:
