@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaState
 from penstock.runtime.capture import CappedLog, Capture
 from penstock.runtime.forker import Forker
@@ -73,6 +74,8 @@ class Child:
     """The last process ended because it said that it cannot become ready."""
     message: str = ""
     """Why the last process ended; empty once one is ready."""
+    check: ModelCheck | None = None
+    """What the last process that came so far found out about its model; kept while the next one starts."""
     was_woken: bool = False
     """A connection woke it; until it is put to sleep again."""
     _sleeps_next: bool = False
@@ -103,6 +106,11 @@ class ProcessTree:
 
     def __contains__(self, name: str) -> bool:
         return name in self._children
+
+    def check_of(self, name: str) -> ModelCheck | None:
+        """What the processes of a child found out so far."""
+        child = self._children.get(name)
+        return None if child is None else child.check
 
     def add(self, plan: ChildPlan, *, is_asleep: bool = False) -> None:
         """Start a child and keep it running; or let it sleep until somebody connects."""
@@ -260,6 +268,7 @@ class ProcessTree:
                 self._take_report(child, msgspec.json.decode(line, type=StatusReport))
 
     def _take_report(self, child: Child, report: StatusReport) -> None:
+        child.check = report.check or child.check
         if not report.ready:
             child._reported_failure = True
             child._reason = report.message
