@@ -35,7 +35,7 @@ def read_entity_log(
             continue
         entity = config.entity(entity_name)
         if entity is not None:
-            most = replica_bounds(entity, limits).high
+            most = replica_bounds(entity, limits, config.checks.get(entity.name)).high
             specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, most, limits)
             files = [file for spec in specs if (file := log_file(logs, spec, kind)).exists()]
             return "".join(read_log(file, MAX_LOG_BYTES // len(files)) for file in files)

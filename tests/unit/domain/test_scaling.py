@@ -33,13 +33,13 @@ SLEEPY = ReplicaBounds(0, 4)
     ],
 )
 def test_p3_2_concurrency_makes_replicas_within_the_machine(sizing: Sizing, cores: int, low: int, high: int) -> None:
-    assert replica_bounds(entity(sizing=sizing), limits_of(cores)) == ReplicaBounds(low, high)
+    assert replica_bounds(entity(sizing=sizing), limits_of(cores), None) == ReplicaBounds(low, high)
 
 
 @pytest.mark.parametrize(("scales", "replicas"), [({}, 2), ({"k": 3}, 3), ({"k": 9}, 4), ({"k": 0}, 2), ({"x": 4}, 2)])
 def test_what_the_autoscaler_decided_counts_within_the_bounds(scales: dict[str, int], replicas: int) -> None:
     medium = entity(sizing=Sizing(WorkloadSize.MEDIUM))
-    assert replicas_of("k", medium, limits_of(8), scales) == replicas
+    assert replicas_of("k", medium, limits_of(8), scales, None) == replicas
 
 
 def history(*parts: tuple[int, float]) -> list[float]:
