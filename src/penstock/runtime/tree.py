@@ -136,11 +136,14 @@ class ProcessTree:
         self._on_change()
 
     def wake(self, name: str) -> None:
-        """Start a child that sleeps, and keep one running that was about to. Harmless if it is awake."""
+        """Start a child that sleeps; one that a connection has woken counts as asked for from now on."""
         child = self._children.get(name)
         if child is not None and child.state is ReplicaState.ASLEEP:
             self._end_sleep(child)
             self._start(child)
+        elif child is not None and child.was_woken:
+            child.was_woken = False
+            self._on_change()
 
     def remove(self, name: str, timeout_s: float | None = None) -> None:
         """Let a child finish what it has, then forget it. Harmless if there is none.
