@@ -14,7 +14,7 @@ from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, complete, fail, switch
+from penstock.domain.endpoint import Endpoint, complete, fail, switch
 from penstock.domain.limits import Limits
 from penstock.domain.planning import (
     Action,
@@ -78,7 +78,7 @@ class Reconciler:
             remove_logs(self._logs, name)
         if any(isinstance(action, SwitchTraffic | CompleteUpdate | FailUpdate) for action in actions):
             return 0.0
-        is_updating = endpoint is not None and endpoint.update is ConfigUpdate.IN_PROGRESS
+        is_updating = endpoint is not None and endpoint.is_updating
         return _CHECK_DEADLINE_EVERY_S if is_updating else None
 
     async def _act(self, endpoint: Endpoint | None, action: Action) -> None:

@@ -8,7 +8,7 @@ no action once the endpoint is where it should be.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
+from penstock.domain.endpoint import Endpoint, EndpointConfig
 from penstock.domain.external_model import NOT_SERVED
 from penstock.domain.limits import Limits
 from penstock.domain.replica import Replica, ReplicaSpec, ReplicaState, replica_specs
@@ -77,7 +77,7 @@ def plan(
         for slot, spec in wanted.items()
         if slot not in seen  # a slot that still drains is free again when it is empty
     ]
-    if endpoint is not None and endpoint.update is ConfigUpdate.IN_PROGRESS and endpoint.pending is not None:
+    if endpoint is not None and endpoint.is_updating and endpoint.pending is not None:
         actions += _advance(endpoint, endpoint.pending, seen, routing, now_ms, limits)
     if routing.is_settled:
         actions += [

@@ -20,6 +20,9 @@ from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
+from penstock.control.events import Events
+from penstock.control.follower import Follower
+from penstock.control.history import History
 from penstock.control.load import Loads, Usages
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
@@ -34,6 +37,8 @@ from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.settings import Home
 from penstock.stores.database import Database, DatabaseUnusable
+from penstock.stores.events import EventStore
+from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
 from penstock.wire.sockets import MLFLOW, SocketFolder
@@ -100,6 +105,8 @@ async def _running(
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, home.logs)
     queue = KeyedQueue(reconciler.reconcile)
 
+    event_store = EventStore(database.engine)
+    events = Events(event_store)
     is_first_snapshot = True
 
     def on_change(names: frozenset[str]) -> None:
@@ -107,6 +114,7 @@ async def _running(
         if is_first_snapshot:
             is_first_snapshot = False
             wake_all()
+        events.look(names, cluster.replicas_of)
         queue.add(names)
         loops.create_task(publisher.gateways_changed())
 
@@ -115,14 +123,19 @@ async def _running(
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session, asyncio.TaskGroup() as loops:
         registry = Registry(session, launch.tracking_uri or "http://localhost")
         publisher.publish()
+        follower = Follower(database, registry, publisher, queue.add, launch.alias_poll_s)
         tasks = [
             loops.create_task(cluster.follow(on_change), name="follow the supervisor"),
             loops.create_task(publisher.serve(socket.socket(fileno=launch.routing_fd)), name="serve gateways"),
             loops.create_task(queue.run(), name="reconcile"),
             loops.create_task(usages.follow(), name="sample replicas"),
+            loops.create_task(follower.run(), name="follow aliases"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add),
+            history=History(
+                database, HistoryStore(database.engine), event_store, registry, publisher, secrets, queue.add
+            ),
             permissions=Permissions(database, publisher),
             secrets=secrets,
             tokens=Tokens(database, publisher),
