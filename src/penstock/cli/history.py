@@ -23,7 +23,7 @@ def events(name: Name, limit: LimitOption = 100, home: HomeOption = None, as_jso
         print_json(found)
         return
     print_table(
-        ("TIME", "EVENT", "CONFIG", "ENTITY", "REASON"),
+        ("TIME (UTC)", "EVENT", "CONFIG", "ENTITY", "REASON"),
         [(_time(e["at_ms"]), e["kind"], e["config_version"], e["entity"], e["reason"]) for e in reversed(found)],
     )
 
@@ -37,7 +37,7 @@ def history(name: Name, limit: LimitOption = 100, home: HomeOption = None, as_js
         print_json(found)
         return
     print_table(
-        ("CONFIG", "TIME", "AUTHOR", "OUTCOME", "WHAT"),
+        ("CONFIG", "TIME (UTC)", "AUTHOR", "OUTCOME", "WHAT"),
         [
             (
                 f"{v['config_version']}{' *' if v['is_active'] else ''}",

@@ -79,12 +79,13 @@ def _changes(pair: Pair, before: EndpointConfig | None, after: EndpointConfig) -
 
 def _facts(entity: ServedEntity, config: EndpointConfig) -> Mapping[str, _Fact]:
     """The fields of an entity that hold something, and its share of traffic."""
-    sizing = entity.sizing
+    sizing, model = entity.sizing, entity.model
     plain = {
         "name": entity.name,
-        "entity_name": entity.model.name if entity.model is not None else None,
+        "entity_name": model.name if model is not None else None,
+        "entity_version": model.version or None if model is not None else None,
         "entity_alias": entity.alias,
-        "follow_alias": entity.follow_alias or None,
+        "follow_alias": entity.follow_alias if entity.alias is not None else None,
         "workload_size": sizing.size,
         "workload_type": sizing.workload_type,
         "scale_to_zero_enabled": sizing.scale_to_zero,
@@ -94,8 +95,8 @@ def _facts(entity: ServedEntity, config: EndpointConfig) -> Mapping[str, _Fact]:
         "traffic_percentage": next((r.percentage for r in config.routes if r.entity_name == entity.name), None),
     }
     facts = {field: _Fact(_text(value)) for field, value in plain.items() if value is not None}
-    if entity.model is not None and entity.model.version:
-        facts["entity_version"] = _Fact(entity.model.version, str(entity.model.created_at_ms))
+    if model is not None and model.version:
+        facts["entity_version"] = _Fact(model.version, str(model.created_at_ms))
     versions = {name: sealed.version for name, sealed in entity.sealed.items()}
     for name, value in entity.environment.items():
         facts[f"environment_vars.{name}"] = _Fact(value, versions.pop(name, ""))
