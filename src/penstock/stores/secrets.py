@@ -12,6 +12,7 @@ from penstock.domain.history import ConfigVersion
 from penstock.domain.secrets import Sealed, SecretEntry, SecretScope
 from penstock.stores.database import endpoints
 from penstock.stores.history import config_versions
+from penstock.stores.keyring import Undecryptable
 from penstock.stores.sql import metadata, transaction
 
 scopes = sa.Table(
@@ -127,14 +128,22 @@ class SecretStore:
     def reseal(self, change: Callable[[Sealed], Sealed]) -> int:
         """Seal every value anew, those in configs of now and then included, all or none; returns how many there are.
 
-        Whatever `change` raises leaves everything as it was.
+        Whatever `change` raises leaves everything as it was. Only a config of the past whose value cannot be opened
+        stays as it is: it is in nobody's way.
         """
         count = 0
 
         def counted(sealed: Sealed) -> Sealed:
             nonlocal count
+            sealed = change(sealed)
             count += 1
-            return change(sealed)
+            return sealed
+
+        def counted_if_it_opens(sealed: Sealed) -> Sealed:
+            try:
+                return counted(sealed)
+            except Undecryptable:
+                return sealed
 
         with transaction(self._engine) as connection:
             for scope, key in connection.execute(sa.select(secrets.c.scope, secrets.c.key)).all():
@@ -151,7 +160,7 @@ class SecretStore:
                     connection.execute(sa.update(endpoints).where(endpoints.c.id == endpoint_id).values(document=text))
             for endpoint_id, number, document in connection.execute(sa.select(config_versions)).all():
                 version = msgspec.json.decode(document, type=ConfigVersion)
-                config = resealed_config(version.config, counted)
+                config = resealed_config(version.config, counted_if_it_opens)
                 if config != version.config:
                     text = msgspec.json.encode(replace(version, config=config)).decode()
                     here = sa.and_(config_versions.c.endpoint_id == endpoint_id, config_versions.c.version == number)
