@@ -56,20 +56,25 @@ class Follower:
         """Ask for every followed alias once, and bring endpoints to where they lead.
 
         Raises:
-            TemporarilyUnavailable: the registry or the state database does not answer; what was changed stays so.
+            TemporarilyUnavailable: the registry or the state database does not answer; what was seen until then counts.
         """
         aliases = {endpoint.name: followed_by(endpoint) for endpoint in self._database.endpoints()}
         seen: dict[Alias, ModelVersion | None] = {}
-        for alias in sorted(frozenset().union(*aliases.values())):
-            try:
-                seen[alias] = await self._registry.version_of_alias(str(alias), alias.model_name, alias.alias)
-            except ResourceDoesNotExist:
-                seen[alias] = None
-            except InvalidParameterValue as exc:
-                _log.info("%s leads to nothing that can be served yet: %s", alias, exc)
-        for name, own in aliases.items():
-            if own:
-                self._bring(name, seen)
+        try:
+            for alias in _in_any_order(frozenset().union(*aliases.values())):
+                await self._ask(alias, seen)
+        finally:
+            for name, own in aliases.items():
+                if not own.isdisjoint(seen):
+                    self._bring(name, seen)
+
+    async def _ask(self, alias: Alias, seen: dict[Alias, ModelVersion | None]) -> None:
+        try:
+            seen[alias] = await self._registry.version_of_alias(str(alias), alias.model_name, alias.alias)
+        except ResourceDoesNotExist:
+            seen[alias] = None
+        except InvalidParameterValue as exc:
+            _log.info("%s leads to nothing that can be served yet: %s", alias, exc)
 
     def _bring(self, name: str, seen: dict[Alias, ModelVersion | None]) -> None:
         """Store what was seen means for one endpoint. It is loaded here and now: asking has taken time."""
@@ -83,3 +88,8 @@ class Follower:
         self._database.save_endpoint(changed, AUTHOR)
         self._publisher.publish()
         self._wake([name])
+
+
+def _in_any_order(aliases: frozenset[Alias]) -> list[Alias]:
+    """An order of its own for every look, so that one alias at which the registry breaks does not hide the others."""
+    return random.sample(sorted(aliases), len(aliases))

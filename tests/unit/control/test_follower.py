@@ -1,6 +1,7 @@
 """The follower on a real database: one question an alias, and a registry that is away changes nothing."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
 from unit.builders import live
 from unit.clock import run_at_once
-from unit.domain.test_following import CHAMPION, follower
+from unit.domain.test_following import CHAMPION, OTHER, follower
 
 
 class FakeRegistry(Registry):
@@ -116,6 +117,19 @@ def test_what_somebody_does_while_the_registry_is_asked_is_not_undone(bench: Ben
     look(bench, "2")
     assert bench.endpoint("x0") == stopped
     assert bench.woken == ["x1"]
+
+
+def test_an_alias_at_which_the_registry_breaks_does_not_hide_the_others(bench: Bench) -> None:
+    bad = replace(live(follower("1", "n")), id="9" * 32, name="bad")
+    bench.database.insert_endpoint(bad)
+    bench.registry.leads = {CHAMPION: "2", OTHER: TemporarilyUnavailable("500")}
+    for _ in range(200):
+        with contextlib.suppress(TemporarilyUnavailable):
+            asyncio.run(bench.follower.look())
+        if bench.woken:
+            break
+    assert bench.woken == ["x0", "x1"]
+    assert bench.endpoint("bad") == bad
 
 
 def test_a_registry_that_is_away_is_asked_less_and_less_often_until_it_is_back(bench: Bench) -> None:
