@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.domain.limits import Limits
+from penstock.domain.limits import Limits, Windows
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 PARTIAL_SUFFIX = ".partial"
@@ -111,7 +111,9 @@ class Settings:
     alias_poll_s: float = 10.0
     """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
     limits: Limits = field(default_factory=Limits)
-    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE` and `PENSTOCK_DEPLOY_TIMEOUT_S`, with the machine's cores."""
+    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`,
+    `PENSTOCK_SCALE_TO_ZERO_AFTER_S`, `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with the machine's
+    cores."""
 
 
 class BadSetting(Exception):
@@ -125,6 +127,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         BadSetting: naming the variable, what it holds and what was wanted.
     """
     defaults = Limits(cores=cores)
+    stable_s = _whole(environment, "PENSTOCK_AUTOSCALE_STABLE_S", defaults.windows.stable_s, 2, 3600)
     return Settings(
         home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().resolve()),
         host=environment.get("PENSTOCK_HOST") or "127.0.0.1",
@@ -137,6 +140,19 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
             request_timeout_s=_number(environment, "PENSTOCK_REQUEST_TIMEOUT_S", defaults.request_timeout_s, 0.1, 3600),
             queue_size=_whole(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000),
+            windows=Windows(
+                stable_s=stable_s,
+                panic_s=_whole(
+                    environment,
+                    "PENSTOCK_AUTOSCALE_PANIC_S",
+                    min(defaults.windows.panic_s, stable_s),
+                    1,
+                    stable_s,
+                ),
+                zero_after_s=_number(
+                    environment, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", defaults.windows.zero_after_s, 1, 2_592_000
+                ),
+            ),
         ),
     )
 

@@ -5,7 +5,7 @@ acknowledged a table, a restart), it does the same.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from penstock.client.supervisor import SupervisorClient
@@ -14,12 +14,14 @@ from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
-from penstock.domain.endpoint import Endpoint, complete, fail, switch
+from penstock.domain.endpoint import Endpoint, checks_of, complete, fail, known_check, switch
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.planning import (
     Action,
     CompleteUpdate,
     FailUpdate,
+    RestReplica,
     StartReplica,
     StopReplica,
     SwitchTraffic,
@@ -45,6 +47,7 @@ class Reconciler:
         publisher: Publisher,
         secrets: Secrets,
         limits: Limits,
+        scales: Mapping[str, int],
         logs: Path,
     ) -> None:
         self._database = database
@@ -53,6 +56,7 @@ class Reconciler:
         self._publisher = publisher
         self._secrets = secrets
         self._limits = limits
+        self._scales = scales
         self._logs = logs
 
     async def reconcile(self, name: str) -> float | None:
@@ -70,6 +74,7 @@ class Reconciler:
             self._publisher.routing(),
             now_ms(),
             self._limits,
+            self._scales,
         )
         for action in actions:
             _log.info("endpoint %s: %s", name, action)
@@ -83,18 +88,23 @@ class Reconciler:
 
     async def _act(self, endpoint: Endpoint | None, action: Action) -> None:
         match action:
-            case StartReplica(spec=spec):
-                await self._launch(spec)
+            case StartReplica(spec=spec, is_asleep=is_asleep):
+                await self._launch(endpoint, spec, is_asleep=is_asleep)
+            case RestReplica(slot=slot):
+                await self._supervisor.rest(slot)
             case StopReplica(slot=slot):
                 await self._supervisor.stop(slot)
             case SwitchTraffic():
                 self._save(endpoint, switch)
             case CompleteUpdate():
-                self._save(endpoint, complete)
+                self._save(endpoint, lambda planned: complete(planned, self._checks(planned)))
             case FailUpdate(failures=failures):
-                self._save(endpoint, lambda planned: fail(planned, failures))
+                self._save(endpoint, lambda planned: fail(planned, failures, self._checks(planned)))
 
-    async def _launch(self, spec: ReplicaSpec) -> None:
+    def _checks(self, endpoint: Endpoint) -> dict[str, ModelCheck]:
+        return checks_of(endpoint, self._cluster.replicas_of(endpoint.name))
+
+    async def _launch(self, endpoint: Endpoint | None, spec: ReplicaSpec, *, is_asleep: bool) -> None:
         """Start a replica, unless its secrets cannot be opened: the rest of the endpoint is not to wait for that."""
         try:
             secrets = self._secrets.values_for(spec)
@@ -103,7 +113,12 @@ class Reconciler:
                 "endpoint %s: %s is not started, a secret cannot be decrypted: %s", spec.endpoint_name, spec.slot, exc
             )
             return
-        await self._supervisor.launch(spec, secrets)
+        check = (
+            None
+            if endpoint is None
+            else known_check(endpoint, spec.deployment, self._cluster.replicas_of(endpoint.name))
+        )
+        await self._supervisor.launch(spec, secrets, is_asleep=is_asleep, check=check)
 
     def _save(self, planned: Endpoint | None, change: Callable[[Endpoint], Endpoint]) -> None:
         """Apply a change to the stored endpoint and publish what it makes of the routing table.

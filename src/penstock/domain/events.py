@@ -38,6 +38,9 @@ class EventKind(StrEnum):
     REPLICA_READY = "REPLICA_READY"
     REPLICA_DIED = "REPLICA_DIED"
     REPLICA_STOPPED = "REPLICA_STOPPED"
+    REPLICA_SLEPT = "REPLICA_SLEPT"
+    REPLICA_WOKEN = "REPLICA_WOKEN"
+    SCALED = "SCALED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,12 @@ def _replica_events(old: Replica | None, new: Replica | None) -> Iterator[Event]
         if was is not ReplicaState.DRAINING:
             yield event(EventKind.REPLICA_STOPPED, "finishes what it has.")
         return
+    if new.state is ReplicaState.ASLEEP:
+        if was not in {None, ReplicaState.ASLEEP}:
+            yield event(EventKind.REPLICA_SLEPT, "sleeps; the next request wakes it.")
+        return
+    if was is ReplicaState.ASLEEP and new.was_woken:
+        yield event(EventKind.REPLICA_WOKEN, "a request woke it.")
     deaths = old.deaths if old is not None else 0
     if new.deaths > deaths or (new.state is ReplicaState.RESTARTING and was is not ReplicaState.RESTARTING):
         yield event(EventKind.REPLICA_DIED, new.message or "died.")

@@ -4,8 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from penstock.domain.config_diff import Change
+from penstock.domain.endpoint import EndpointConfig
 from penstock.domain.events import PastEvent
 from penstock.domain.history import ConfigVersion
+from penstock.domain.served_entity import ServedEntity
+from penstock.wire.model_check import encode_check
 from penstock.wire.serving_endpoints import encode_entity, encode_traffic
 
 
@@ -35,10 +38,16 @@ def encode_version(version: ConfigVersion, changes: Iterable[Change] | None, act
         "is_active": config.version == active,
         "changes": None if changes is None else encode_changes(changes),
         "config": {
-            "served_entities": [encode_entity(entity) for entity in config.entities],
+            "served_entities": [_encode_entity(config, entity) for entity in config.entities],
             "traffic_config": encode_traffic(config.routes),
         },
     }
+
+
+def _encode_entity(config: EndpointConfig, entity: ServedEntity) -> dict[str, Any]:
+    """A served entity, with what was found out about its model if it came so far."""
+    check = config.checks.get(entity.name)
+    return encode_entity(entity) if check is None else {**encode_entity(entity), "check": encode_check(check)}
 
 
 def encode_changes(changes: Iterable[Change]) -> list[dict[str, str | None]]:

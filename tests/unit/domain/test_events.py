@@ -64,6 +64,7 @@ READY = replace(STARTING, state=ReplicaState.READY)
 DEAD = replace(STARTING, state=ReplicaState.RESTARTING, deaths=1, message="killed by signal 9")
 AGAIN = replace(DEAD, state=ReplicaState.STARTING)
 DRAINING = replace(READY, state=ReplicaState.DRAINING)
+ASLEEP = replace(READY, state=ReplicaState.ASLEEP)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,11 @@ DRAINING = replace(READY, state=ReplicaState.DRAINING)
         (READY, None, ["REPLICA_STOPPED"]),
         (READY, READY, []),
         (DRAINING, DRAINING, []),
+        (DRAINING, ASLEEP, ["REPLICA_SLEPT"]),
+        (None, ASLEEP, []),
+        (ASLEEP, replace(STARTING, was_woken=True), ["REPLICA_WOKEN", "REPLICA_STARTED"]),
+        (ASLEEP, STARTING, ["REPLICA_STARTED"]),
+        (ASLEEP, None, ["REPLICA_STOPPED"]),
     ],
 )
 def test_what_is_told_of_a_replica(before: Replica | None, after: Replica | None, kinds: list[str]) -> None:
