@@ -89,7 +89,10 @@ def specs_of(
             endpoint.name,
             config.version,
             served,
-            max(1, replicas_of(served.deployment_key(endpoint.id), served, limits, scales)),
+            max(
+                1,
+                replicas_of(served.deployment_key(endpoint.id), served, limits, scales, config.checks.get(served.name)),
+            ),
             limits,
         )
     )

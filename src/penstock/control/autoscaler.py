@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.control.cluster import Cluster
-from penstock.domain.endpoint import Endpoint
 from penstock.domain.events import Event, EventKind
 from penstock.domain.limits import Limits
-from penstock.domain.scaling import desired_replicas, replica_bounds, replicas_of
+from penstock.domain.model_check import ModelCheck
+from penstock.domain.scaling import desired_replicas, replicas_of, sizing_bounds
 from penstock.domain.served_entity import ServedEntity
+from penstock.domain.shares import Claim, fair_shares
 from penstock.stores.database import Database
 
 _PERIOD_S = 1.0
-_REPORT_LASTS_S = 3.5
+_REPORT_LASTS_S = 2.5
 """A gateway that has not reported for so long may have calls that we do not know of."""
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,21 @@ class _Record:
 
     history: deque[float]
     busy_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """The endpoint and the served entity that a deployment belongs to."""
+
+    endpoint_id: str
+    name: str
+    config_version: int
+    entity: str
+
+    def event(self, before: int, after: int) -> tuple[str, Event]:
+        """That its number of replicas has changed."""
+        reason = f"From {before} to {after} replicas."
+        return self.endpoint_id, Event(EventKind.SCALED, reason, self.config_version, self.entity)
 
 
 @dataclass(slots=True)
@@ -82,42 +98,61 @@ class Autoscaler:
         gateways = self.cluster.gateway_pids()
         self._reports = {pid: report for pid, report in self._reports.items() if pid in gateways}
         if any(pid not in self._reports or self._reports[pid][0] < now_s - _REPORT_LASTS_S for pid in gateways):
+            for record in self._records.values():
+                record.busy_at_s = now_s  # as far as we know
             return
         calls: dict[str, float] = {}
         for _, demands in self._reports.values():
             for deployment, share in demands.items():
                 calls[deployment] = calls.get(deployment, 0.0) + share
-        changed, routed = set(), set()
+        owners: dict[str, _Owner] = {}
+        claims: list[Claim] = []
         for endpoint in self.database.endpoints():
             for entity in endpoint.routed.entities if endpoint.routed is not None else ():
-                if entity.model is not None:
+                if entity.model is not None and endpoint.routed is not None:
                     deployment = entity.deployment_key(endpoint.id)
-                    routed.add(deployment)
-                    if self._decide_on(endpoint, entity, deployment, calls.get(deployment, 0.0), now_s):
-                        changed.add(endpoint.name)
-        self._records = {key: record for key, record in self._records.items() if key in routed}
-        for deployment in self.scales.keys() - routed:
-            del self.scales[deployment]
-        if changed:
-            self.on_change(changed)
+                    owners[deployment] = _Owner(endpoint.id, endpoint.name, endpoint.routed.version, entity.name)
+                    check = endpoint.routed.checks.get(entity.name)
+                    claims.append(self._claim(entity, deployment, check, calls.get(deployment, 0.0), now_s))
+        self._records = {key: record for key, record in self._records.items() if key in owners}
+        self._apply(fair_shares(claims, self._capacity_bytes()), owners)
 
-    def _decide_on(self, endpoint: Endpoint, entity: ServedEntity, deployment: str, calls: float, now_s: float) -> bool:
-        """Whether the number of replicas of one deployment has changed."""
+    def _apply(self, shares: Mapping[str, int], owners: Mapping[str, "_Owner"]) -> None:
+        """Keep what has changed; a deployment's first number is none that anything has happened to."""
+        changed = {
+            deployment: replicas for deployment, replicas in shares.items() if self.scales.get(deployment) != replicas
+        }
+        self.record(
+            [
+                owners[deployment].event(self.scales[deployment], replicas)
+                for deployment, replicas in changed.items()
+                if deployment in self.scales
+            ]
+        )
+        for deployment in self.scales.keys() - shares.keys():
+            del self.scales[deployment]
+        for deployment, replicas in changed.items():
+            _log.info("endpoint %s, deployment %s: %d replicas", owners[deployment].name, deployment, replicas)
+        self.scales.update(changed)
+        if changed:
+            self.on_change({owners[deployment].name for deployment in changed})
+
+    def _capacity_bytes(self) -> int | None:
+        return None if self.limits.replica_memory_mb is None else self.limits.replica_memory_mb << 20
+
+    def _claim(
+        self, entity: ServedEntity, deployment: str, check: ModelCheck | None, calls: float, now_s: float
+    ) -> Claim:
+        """What one deployment wants now."""
         windows = entity.windows(self.limits)
         record = self._records.setdefault(deployment, _Record(deque(maxlen=windows.history_s), now_s))
         record.history.append(calls)
         if calls:
             record.busy_at_s = now_s
-        bounds = replica_bounds(entity, self.limits)
-        current = replicas_of(deployment, entity, self.limits, self.scales)
-        if current == bounds.low and not calls:
-            return False  # nothing to take away
-        wanted = desired_replicas(tuple(record.history), now_s - record.busy_at_s, current, bounds, windows)
-        if wanted == current:
-            return False
-        _log.info("endpoint %s, entity %s: %d -> %d replicas", endpoint.name, entity.name, current, wanted)
-        self.scales[deployment] = wanted
-        version = endpoint.routed.version if endpoint.routed is not None else None
-        reason = f"From {current} to {wanted} replicas."
-        self.record([(endpoint.id, Event(EventKind.SCALED, reason, version, entity.name))])
-        return True
+        bounds = sizing_bounds(entity.sizing, self.limits, check)
+        current = replicas_of(deployment, entity, self.limits, self.scales, check)
+        wanted = current
+        if calls or current != bounds.low:  # else there is nothing to add or to take away
+            wanted = desired_replicas(tuple(record.history), now_s - record.busy_at_s, current, bounds, windows)
+        size_bytes = check.peak_memory_bytes if check is not None else None
+        return Claim(deployment, bounds.low, wanted, size_bytes or 0)

@@ -28,6 +28,7 @@ from penstock.domain.planning import (
     plan,
 )
 from penstock.domain.replica import ReplicaSpec
+from penstock.domain.shares import promised_bytes
 from penstock.stores.database import Database
 from penstock.stores.keyring import Undecryptable
 
@@ -75,6 +76,7 @@ class Reconciler:
             now_ms(),
             self._limits,
             self._scales,
+            self._promised_to_others(endpoint),
         )
         for action in actions:
             _log.info("endpoint %s: %s", name, action)
@@ -95,11 +97,17 @@ class Reconciler:
             case StopReplica(slot=slot):
                 await self._supervisor.stop(slot)
             case SwitchTraffic():
-                self._save(endpoint, switch)
+                self._save(endpoint, lambda planned: switch(planned, self._checks(planned)))
             case CompleteUpdate():
-                self._save(endpoint, lambda planned: complete(planned, self._checks(planned)))
+                self._save(endpoint, complete)
             case FailUpdate(failures=failures):
                 self._save(endpoint, lambda planned: fail(planned, failures, self._checks(planned)))
+
+    def _promised_to_others(self, endpoint: Endpoint | None) -> int:
+        if endpoint is None or not endpoint.is_updating:
+            return 0
+        others = (other for other in self._database.endpoints() if other.id != endpoint.id)
+        return promised_bytes(others, self._limits)
 
     def _checks(self, endpoint: Endpoint) -> dict[str, ModelCheck]:
         return checks_of(endpoint, self._cluster.replicas_of(endpoint.name))

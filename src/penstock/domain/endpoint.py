@@ -235,20 +235,14 @@ def check_not_updating(endpoint: Endpoint) -> None:
         )
 
 
-def switch(endpoint: Endpoint) -> Endpoint:
-    """The pending config is ready: gateways are to route to it."""
-    return replace(endpoint, switching=True)
+def switch(endpoint: Endpoint, checks: Mapping[str, ModelCheck] | None = None) -> Endpoint:
+    """The pending config is ready, and keeps the checks of its models: gateways are to route to it."""
+    return replace(endpoint, pending=_checked(endpoint.pending, checks), switching=True)
 
 
-def complete(endpoint: Endpoint, checks: Mapping[str, ModelCheck] | None = None) -> Endpoint:
-    """Every gateway routes by the pending config: it is the active one now, and keeps the checks of its models."""
-    return replace(
-        endpoint,
-        active=_checked(endpoint.pending, checks),
-        pending=None,
-        switching=False,
-        update=ConfigUpdate.NOT_UPDATING,
-    )
+def complete(endpoint: Endpoint) -> Endpoint:
+    """Every gateway routes by the pending config: it is the active one now."""
+    return replace(endpoint, active=endpoint.pending, pending=None, switching=False, update=ConfigUpdate.NOT_UPDATING)
 
 
 def fail(endpoint: Endpoint, failures: dict[str, str], checks: Mapping[str, ModelCheck] | None = None) -> Endpoint:

@@ -224,7 +224,7 @@ def test_a_config_keeps_the_checks_of_its_models_however_its_update_ends() -> No
     seen = replicas(UPDATING, UPDATING.pending, check=CHECK) + replicas(UPDATING, UPDATING.active)
     checks = checks_of(UPDATING, seen)
     assert checks == {"m-2": CHECK}
-    done = complete(switch(UPDATING), checks)
+    done = complete(switch(UPDATING, checks))
     assert done.active is not None
     assert entity_status(done, done.active, V2, []).check == CHECK
     failed = fail(UPDATING, {"m-2": "boom"}, checks)
