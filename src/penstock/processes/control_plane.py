@@ -20,6 +20,7 @@ from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
+from penstock.control.environments import sweep_environments
 from penstock.control.load import Loads, Usages
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
@@ -32,6 +33,7 @@ from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
+from penstock.runtime.environments import Environments
 from penstock.settings import Home
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
@@ -120,6 +122,7 @@ async def _running(
             loops.create_task(publisher.serve(socket.socket(fileno=launch.routing_fd)), name="serve gateways"),
             loops.create_task(queue.run(), name="reconcile"),
             loops.create_task(usages.follow(), name="sample replicas"),
+            loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import psutil
 
+from penstock.processes.package_indexes import build_variables, pip_files, pip_options
 from penstock.settings import Home
 
 _MARK = "PENSTOCK_SUPERVISED_HOME"
@@ -62,6 +63,11 @@ def replica_environment(
         **own,
         _MARK: str(home.path),
     }
+
+
+def installer_environment(environment: Mapping[str, str], home: Home) -> dict[str, str]:
+    """The variables of an installer: what the user has configured for uv or pip, and our mark."""
+    return {**build_variables(environment, pip_options(pip_files(environment))), _MARK: str(home.path)}
 
 
 def kill_leftovers(home: Home) -> None:

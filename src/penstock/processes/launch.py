@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 from pythonjsonlogger.json import JsonFormatter
 
+from penstock.domain.environment import EnvManager
 from penstock.domain.limits import Limits
 from penstock.domain.replica import ReplicaSpec
 from penstock.runtime.parent import die_with_parent
@@ -72,6 +73,11 @@ class WorkerLaunch(Launch, frozen=True, kw_only=True):
     tracking_uri: str
     tracking_token: str | None
     spec: ReplicaSpec
+    env_manager: EnvManager
+    """Who provides its Python environment, unless its served entity says otherwise."""
+    wheelhouse: str | None
+    build_variables: dict[str, str]
+    """For the installer, should an environment be built; they may hold passwords of package indexes."""
 
 
 _L = TypeVar("_L", bound=Launch)
@@ -98,9 +104,9 @@ def log_as_json(handler: logging.Handler) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-def report_ready(launch: Launch) -> None:
-    """Tell the supervisor that this process does its work from now on."""
-    os.write(launch.status_fd, encode_line(StatusReport(ready=True)))
+def report_ready(launch: Launch, environment: str = "") -> None:
+    """Tell the supervisor that this process does its work from now on, and in which Python environment."""
+    os.write(launch.status_fd, encode_line(StatusReport(ready=True, environment=environment)))
 
 
 def report_failure(launch: Launch, message: str) -> None:

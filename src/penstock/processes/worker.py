@@ -13,6 +13,7 @@ from pathlib import Path
 from penstock.domain.prediction import ExecutorKind
 from penstock.flavors.pyfunc import load, root_cause
 from penstock.processes.launch import WorkerLaunch, begin, report_failure, report_ready
+from penstock.processes.model_environment import settle
 from penstock.settings import Home
 from penstock.stores.artifacts import fetch_model
 from penstock.stores.model_files import read_traits
@@ -31,6 +32,8 @@ def main(how: str = "started afresh") -> None:
     try:
         with _fetching_with(launch.tracking_token):
             folder = fetch_model(artifacts, model, launch.tracking_uri)
+        step = "Preparing the environment of"
+        environment = settle(launch, folder)
         traits = read_traits(artifacts, model)
         if traits.is_talking:
             os.environ.update(agent_environment(launch, os.environ))
@@ -48,8 +51,9 @@ def main(how: str = "started afresh") -> None:
     own = launch.spec.environment
     executor = ExecutorKind(own.get("PENSTOCK_EXECUTOR", traits.executor))
     is_idempotent = own.get("PENSTOCK_IDEMPOTENT", "true" if traits.is_idempotent else "false") == "true"
-    _log.info("%s, ready after %.3f s, executor %s", how, time.perf_counter() - started_s, executor)
-    report_ready(launch)
+    where = f"environment {environment}" if environment else "Penstock's own environment"
+    _log.info("%s, ready after %.3f s, executor %s, %s", how, time.perf_counter() - started_s, executor, where)
+    report_ready(launch, environment)
     listener = socket.socket(fileno=launch.listen_fd)
     Server(listener, predictor.answer, executor, is_idempotent=is_idempotent).run()
 
