@@ -29,7 +29,7 @@ _TRIAL = "import penstock.processes.worker"
 
 
 class BuildFailed(Exception):
-    """The environment that a model needs cannot be had; the message says which package, and who asked for it."""
+    """An environment cannot be built; the message says which package is at fault, and who asked for it."""
 
 
 class Builder:
@@ -71,7 +71,7 @@ class Builder:
         folder, python = self.environment.folder, self.environment.python
         _log.info("builds environment %s with Python %s", folder.name, self._python_version)
         if found := conflicts(self._needs):
-            raise BuildFailed("; ".join(found))
+            raise BuildFailed("; ".join(found) + ".")
         uv = self._uv(lock)
         try:
             with self._environments.using_cache():
@@ -94,10 +94,15 @@ class Builder:
 
     def _install(self, uv: Uv) -> None:
         folder, python = self.environment.folder, self.environment.python
-        requirements, limits = folder / "requirements.txt", folder / "constraints.txt"
-        requirements.write_text("\n".join(install_list(self._needs, str(self._model_folder))) + "\n")
-        limits.write_text("\n".join(constraints(self._needs)) + "\n")
-        files = ("--requirements", str(requirements), "--constraints", str(limits))
+        files = []
+        for option, lines in (
+            ("requirements", install_list(self._needs, str(self._model_folder))),
+            ("constraints", constraints(self._needs)),
+        ):
+            if lines:
+                file = folder / f"{option}.txt"
+                file.write_text("\n".join(lines) + "\n")
+                files += [f"--{option}", str(file)]
         uv.install(python, (*files, *self._needs.runtime), self._model_folder)
         others = [name for name in self._needs.build_dependencies if name not in self._needs.names]
         try:

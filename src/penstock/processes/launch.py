@@ -73,10 +73,11 @@ class WorkerLaunch(Launch, frozen=True, kw_only=True):
     tracking_uri: str
     tracking_token: str | None
     spec: ReplicaSpec
-    env_manager: EnvManager
+    env_manager: EnvManager = EnvManager.AUTO
     """Who provides its Python environment, unless its served entity says otherwise."""
-    wheelhouse: str | None
-    build_variables: dict[str, str]
+    wheelhouse: str | None = None
+    """The only place from which environments are built, if there is one."""
+    build_variables: dict[str, str] = {}
     """For the installer, should an environment be built; they may hold passwords of package indexes."""
 
 

@@ -16,13 +16,17 @@ from typing import NoReturn
 
 from penstock.domain.environment import EnvManager, decide, other_python
 from penstock.domain.requirements import Installed
-from penstock.processes.environment_build import Builder
+from penstock.processes.environment_build import Builder, BuildFailed
 from penstock.processes.launch import WorkerLaunch
 from penstock.runtime.environments import Environment, Environments
 from penstock.settings import Home
-from penstock.stores.model_requirements import read_needs
+from penstock.stores.model_requirements import BadRequirements, read_needs
 
 _log = logging.getLogger(__name__)
+
+
+class EnvironmentUnusable(Exception):
+    """The environment that a model needs cannot be had; the message says which package, and who asked for it."""
 
 
 def settle(launch: WorkerLaunch, model_folder: Path) -> str:
@@ -33,14 +37,20 @@ def settle(launch: WorkerLaunch, model_folder: Path) -> str:
         does not return: the interpreter of that one takes the place of this process, and settles there.
 
     Raises:
-        BuildFailed: it cannot be had.
-        BadRequirements: the model's own files do not say what it needs.
+        EnvironmentUnusable: it cannot be had.
     """
     environments = Environments(Home(Path(launch.home)).environments)
     if (current := environments.current()) is not None:
         current.hold()
         current.note_use(launch.spec.model.artifact_key)
         return current.key
+    try:
+        return _leave_or_stay(launch, model_folder, environments)
+    except (BadRequirements, BuildFailed) as exc:
+        raise EnvironmentUnusable(str(exc)) from exc
+
+
+def _leave_or_stay(launch: WorkerLaunch, model_folder: Path, environments: Environments) -> str:
     manager = EnvManager(launch.spec.environment.get("PENSTOCK_ENV_MANAGER", launch.env_manager))
     needs = read_needs(model_folder)
     decision = decide(manager, needs, installed)

@@ -13,7 +13,7 @@ from pathlib import Path
 from penstock.domain.prediction import ExecutorKind
 from penstock.flavors.pyfunc import load, root_cause
 from penstock.processes.launch import WorkerLaunch, begin, report_failure, report_ready
-from penstock.processes.model_environment import settle
+from penstock.processes.model_environment import EnvironmentUnusable, settle
 from penstock.settings import Home
 from penstock.stores.artifacts import fetch_model
 from penstock.stores.model_files import read_traits
@@ -39,6 +39,10 @@ def main(how: str = "started afresh") -> None:
             os.environ.update(agent_environment(launch, os.environ))
         step = "Loading"
         predictor = load(folder, traits)
+    except EnvironmentUnusable as exc:
+        print(exc, file=sys.stderr)  # noqa: T201 - the build log
+        report_failure(launch, f"{step} model '{model.name}' version {model.version} failed: {exc}")
+        sys.exit(1)
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - a model's own code may raise anything
         traceback.print_exc()
         report_failure(

@@ -34,13 +34,16 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
+from penstock.domain.environment import EnvManager, decide
 from penstock.domain.prediction import Query
 from penstock.flavors.pyfunc import load, root_cause
 from penstock.processes import worker
 from penstock.processes.launch import ZygoteLaunch, begin, report_failure, report_ready
+from penstock.processes.model_environment import installed
 from penstock.runtime.environments import Environments
 from penstock.runtime.parent import die_with_parent
 from penstock.settings import Home
+from penstock.stores.model_requirements import read_needs
 from penstock.wire.zygote import MAX_PACKET_BYTES, Forked, forks
 
 _MAX_DESCRIPTORS = 64
@@ -74,14 +77,14 @@ def main() -> None:
         sys.exit(1)
     gc.collect()
     gc.freeze()
-    report_ready(launch)
+    report_ready(launch, "" if environment is None else environment.key)
     command = socket.socket(fileno=launch.command_fd)
     _become(_serve(command, launch.parent_pid), command)
     worker.main("forked")
 
 
 def _warm_up(folder: Path) -> None:
-    """Load and ask a model once: one of scikit-learn, or where that is not installed the plainest that there is."""
+    """Judge, load and ask a model once: one of scikit-learn or, where that is not installed, a plain one."""
     work = Path(tempfile.mkdtemp(prefix="zygote-", dir=folder))
     signature = ModelSignature(inputs=Schema([ColSpec(DataType.double, "x")]))
     try:
@@ -91,6 +94,7 @@ def _warm_up(folder: Path) -> None:
             mlflow.pyfunc.save_model(
                 str(work / "model"), loader_module=__name__, signature=signature, pip_requirements=["mlflow"]
             )
+        decide(EnvManager.AUTO, read_needs(work / "model"), installed)
         load(work / "model").answer(Query(b'{"dataframe_records": [{"x": 1.0}]}'))
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -146,6 +146,7 @@ class Environment:
             build(lock)
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._lock_file.unlink(missing_ok=True)
             raise
 
 
@@ -187,6 +188,9 @@ class Environments:
         for environment in self:
             if not environment.is_whole:
                 environment.remove()
+        for lock in self.folder.glob(f"*{_LOCK_SUFFIX}"):
+            if not lock.with_suffix("").is_dir():
+                lock.unlink(missing_ok=True)
 
     def sweep(self, models: Set[str], now_s: float | None = None) -> tuple[str, ...]:
         """Remove environments that none of the models uses, and the cache with them; which were removed."""

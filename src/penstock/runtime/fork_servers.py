@@ -49,7 +49,7 @@ class ForkServers:
                 _log.warning("no replica will be forked in environment '%s': %s", environment, server.message)
                 self._given_up.add(environment)
                 self._end(environment)
-        used = {child.environment for child in self._tree if child.environment}
+        used = {child.environment for child in self._tree if child.environment and child.plan.role != ROLE}
         for environment in self._forkers.keys() - used - {OURS}:
             self._end(environment)
         for environment in used - self._forkers.keys() - self._given_up:

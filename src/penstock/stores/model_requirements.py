@@ -76,7 +76,7 @@ def _with_other_files(folder: Path, lines: tuple[Line, ...], depth: int = 0) -> 
 
 def _document(folder: Path, name: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(_read(folder, name) or "{}")
+        document = yaml.safe_load(_read(folder, name) or "") or {}
     except yaml.YAMLError as exc:
         raise BadRequirements(f"{name} is not YAML: {' '.join(str(exc).split())}") from exc
     if not isinstance(document, dict):
