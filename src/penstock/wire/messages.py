@@ -34,12 +34,21 @@ class Launch(msgspec.Struct, tag=True, frozen=True):
 
     id: int
     spec: ReplicaSpec
+    is_asleep: bool = False
+    """Begin asleep: the first connection to the slot starts it. A slot that is awake already stays so."""
     secrets: dict[str, Plaintext] = {}
     """Values of variables that stand in the spec as references; not in the spec, because snapshots tell specs."""
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
     """Drain and end the replica in a slot. Harmless if there is none."""
+
+    id: int
+    slot: str
+
+
+class Rest(msgspec.Struct, tag=True, frozen=True):
+    """Put the replica in a slot to sleep once it has finished what it has. Harmless if there is none."""
 
     id: int
     slot: str
@@ -104,6 +113,7 @@ class ReplicaInfo(msgspec.Struct, frozen=True):
     load_failed: bool
     deaths: int
     message: str
+    was_woken: bool = False
 
 
 class Snapshot(msgspec.Struct, tag=True, frozen=True):
@@ -128,9 +138,11 @@ class Acknowledge(msgspec.Struct, tag=True, frozen=True):
 
 
 class Report(msgspec.Struct, tag=True, frozen=True):
-    """The gateway tells what it was asked in the last minute; about once a second."""
+    """The gateway tells what it was asked in the last minute, and since the last report; about once a second."""
 
     loads: list[EntityLoad]
+    demands: dict[str, float] = {}
+    """Calls waiting or at work, on average since the last report, by deployment; none where there were none."""
 
 
 class Table(msgspec.Struct, tag=True, frozen=True):
@@ -149,7 +161,7 @@ class StatusReport(msgspec.Struct, frozen=True):
     """Name of the Python environment that it runs in, if that is one which was built for a model."""
 
 
-SupervisorRequest = Launch | Stop | Recycle | Watch | List
+SupervisorRequest = Launch | Stop | Rest | Recycle | Watch | List
 SupervisorAnswer = Done | Refused | Snapshot
 GatewayMessage = Subscribe | Acknowledge | Report
 
