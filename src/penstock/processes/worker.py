@@ -34,6 +34,7 @@ def main(how: str = "started afresh") -> None:
             folder = fetch_model(artifacts, model, launch.tracking_uri)
         step = "Preparing the environment of"
         environment = settle(launch, folder)
+        _forget_instructions()
         traits = read_traits(artifacts, model)
         if traits.is_talking:
             os.environ.update(agent_environment(launch, os.environ))
@@ -73,6 +74,12 @@ def agent_environment(launch: WorkerLaunch, environment: Mapping[str, str]) -> d
     if launch.tracking_token is not None and not any(name.startswith("MLFLOW_TRACKING_") for name in environment):
         added |= {"MLFLOW_TRACKING_URI": launch.url, "MLFLOW_TRACKING_TOKEN": launch.agent_token}
     return added
+
+
+def _forget_instructions() -> None:
+    """What this process was told, tokens and passwords of package indexes among it, is not left for a model to read."""
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
 
 
 @contextmanager
