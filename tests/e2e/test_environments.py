@@ -89,6 +89,12 @@ def create(stack: Stack, name: str, number: str, **variables: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def await_ready(stack: Stack, endpoint: str) -> None:
+    state = stack.wait(endpoint, 240)
+    assert state["state"]["config_update"] == "NOT_UPDATING", json.dumps(state)
+    stack.wait_ready(endpoint)
+
+
 def told(stack: Stack, endpoint: str) -> dict[str, Any]:
     answer = stack.ask(endpoint, {"inputs": [1]})
     assert answer.status_code == 200, answer.text
@@ -112,7 +118,7 @@ def test_p3_6_each_model_finds_its_own_versions_and_equal_needs_share_one_enviro
     for name, number in zip(names, (ONE, TWO, ONE), strict=True):
         create(stack, name, number)
     for name in names:
-        stack.wait_ready(name, 240)
+        await_ready(stack, name)
     one, two, same = (told(stack, name) for name in names)
     assert [seen["dummy"] for seen in (one, two, same)] == ["1.0", "2.0", "1.0"]
     assert one["prefix"] == same["prefix"] != two["prefix"]
@@ -132,7 +138,7 @@ def test_p3_6_who_provides_the_environment_is_chosen_by_entity(stack: Stack) -> 
     create(stack, "local", ONE, PENSTOCK_ENV_MANAGER="local")
     create(stack, "met", PLAIN)
     for name in ("local", "met"):
-        stack.wait_ready(name)
+        await_ready(stack, name)
         assert told(stack, name)["prefix"] == sys.prefix
     assert told(stack, "local")["dummy"] is None
     log = build_log(stack, "local")
@@ -201,10 +207,9 @@ def test_p3_6_a_killed_build_is_finished_later_and_unused_environments_go(housin
     stack.kill_everything()
     (place / "go-on").touch()
     again = housing[0] = start(place)
-    again.wait_ready("slow", 240)
+    await_ready(again, "slow")
     assert told(again, "slow")["dummy"] == "2.0"
     assert Path(told(again, "slow")["prefix"]) == half
-    again.wait_ready("one")
     assert told(again, "one")["dummy"] == "1.0"
     wait_for(lambda: not unused.exists(), "the unused environment to be removed")
     assert kept.exists()

@@ -52,7 +52,8 @@ def _pack(folder: Path, found: Distribution) -> None:
     wheel = found.read_text("WHEEL")
     assert wheel is not None, found.name
     assert found.files is not None, found.name
-    tag = next(line.removeprefix("Tag: ") for line in wheel.splitlines() if line.startswith("Tag: "))
+    tags = [line.removeprefix("Tag: ").split("-") for line in wheel.splitlines() if line.startswith("Tag: ")]
+    tag = "-".join(".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True))
     record = []
     name = canonicalize_name(found.name).replace("-", "_")
     with zipfile.ZipFile(folder / f"{name}-{found.version}-{tag}.whl", "w") as archive:
