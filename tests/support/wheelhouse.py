@@ -35,7 +35,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 
 
 def pack_installed(folder: Path, names: Iterable[str]) -> None:
-    """Wheels of installed packages and of all that they require, as they lie on disk."""
+    """Wheels of installed packages and of all that they require, as they lie on disk, but without their own tests."""
     todo, packed = list(names), set()
     while todo:
         try:
@@ -58,7 +58,7 @@ def _pack(folder: Path, found: Distribution) -> None:
     name = canonicalize_name(found.name).replace("-", "_")
     with zipfile.ZipFile(folder / f"{name}-{found.version}-{tag}.whl", "w") as archive:
         for file in found.files:
-            if file.parts[0] == ".." or "__pycache__" in file.parts or file.name in _NOT_PACKED:
+            if file.parts[0] == ".." or {"__pycache__", "tests"} & set(file.parts) or file.name in _NOT_PACKED:
                 continue
             archive.write(file.locate(), str(file))
             record.append(f"{file},{file.hash.mode}={file.hash.value},{file.size}" if file.hash else f"{file},,")

@@ -5,6 +5,7 @@ share one.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +21,7 @@ RUNTIME_MLFLOW = "mlflow-skinny>=2.9,<4"
 MIN_PYTHON = (3, 11)
 """The oldest Python that runs a replica."""
 _MLFLOW = frozenset(("mlflow", "mlflow-skinny"))
+_KEY = re.compile(r"[0-9a-f]{16}")
 _BEFORE_PATH = ("", "-e", "--editable", "-f", "--find-links")
 KEEP_UNUSED_S = 3600.0
 """So long an environment is kept after its last use, even if no endpoint wants it: its endpoint may come back."""
@@ -109,6 +111,11 @@ def environment_key(needs: ModelNeeds, python: str, platform: str, model: str) -
     own = model if needs.has_own_files else ""
     parts = (python, platform, own, "", *options, "", *requirements, "", *needs.runtime, "", *needs.build_dependencies)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def is_environment_key(name: str) -> bool:
+    """Whether this could be the name of an environment; what a replica tells is not taken for a path."""
+    return _KEY.fullmatch(name) is not None
 
 
 def install_list(needs: ModelNeeds, folder: str) -> tuple[str, ...]:

@@ -69,6 +69,7 @@ class Environment:
                     return
                 if build is None:
                     raise FileNotFoundError(f"the environment {self.folder} is not whole")
+                fcntl.flock(lock, fcntl.LOCK_UN)  # two that wait for each other's share would wait for ever
                 _wait_for(lock, fcntl.LOCK_EX, on_wait)
                 if self._is_of(lock) and not self.is_whole:
                     self._build(build, lock)

@@ -8,6 +8,7 @@ the environment's, for as long as the stack runs.
 import logging
 from collections.abc import Callable
 
+from penstock.domain.environment import is_environment_key
 from penstock.domain.replica import ReplicaState
 from penstock.runtime.forker import Forker
 from penstock.runtime.tree import ChildPlan, ProcessTree
@@ -49,7 +50,8 @@ class ForkServers:
                 _log.warning("no replica will be forked in environment '%s': %s", environment, server.message)
                 self._given_up.add(environment)
                 self._end(environment)
-        used = {child.environment for child in self._tree if child.environment and child.plan.role != ROLE}
+        running = {child.environment for child in self._tree if child.plan.role != ROLE}
+        used = {name for name in running if name is not None and is_environment_key(name)}
         for environment in self._forkers.keys() - used - {OURS}:
             self._end(environment)
         for environment in used - self._forkers.keys() - self._given_up:

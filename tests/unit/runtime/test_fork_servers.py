@@ -17,6 +17,9 @@ def plan(name: str, environment: str = "", forker: Forker | None = None) -> Chil
     return ChildPlan(name, role, "module", lambda _: b"", Path("start"), Path("run"), {}, Path())
 
 
+E1 = "0123456789abcdef"
+
+
 class Tree:
     """Children that do as they are told at once; whatever changes is told on."""
 
@@ -84,17 +87,17 @@ def test_an_environment_has_one_while_a_child_runs_in_it(tree: Tree, play: Play)
         assert ours is not None
         for name in ("a", "b"):
             tree.add(plan(name))
-            tree.report(name, "e1")
-        assert tree.servers == {ROLE, f"{ROLE}-e1"}
-        assert servers.forker("e1") is ours, "until that of the environment is ready"
-        tree.report(f"{ROLE}-e1", "e1")
-        assert servers.forker("e1") not in {None, ours}
-        assert servers.forker(None) is servers.forker("e2") is ours
+            tree.report(name, E1)
+        assert tree.servers == {ROLE, f"{ROLE}-{E1}"}
+        assert servers.forker(E1) is ours, "until that of the environment is ready"
+        tree.report(f"{ROLE}-{E1}", E1)
+        assert servers.forker(E1) not in {None, ours}
+        assert servers.forker(None) is servers.forker("2" * 16) is ours
         tree.bury("a")
-        assert servers.forker("e1") is not ours
+        assert servers.forker(E1) is not ours
         tree.bury("b")
-        assert tree.children[f"{ROLE}-e1"].state is ReplicaState.DRAINING
-        assert servers.forker("e1") is ours
+        assert tree.children[f"{ROLE}-{E1}"].state is ReplicaState.DRAINING
+        assert servers.forker(E1) is ours
 
     play(scene)
 
@@ -102,13 +105,23 @@ def test_an_environment_has_one_while_a_child_runs_in_it(tree: Tree, play: Play)
 def test_one_that_is_wanted_again_waits_for_the_end_of_the_former(tree: Tree, play: Play) -> None:
     def scene(servers: ForkServers) -> None:
         tree.add(plan("a"))
-        tree.report("a", "e1")
+        tree.report("a", E1)
         tree.bury("a")
         tree.add(plan("b"))
-        tree.report("b", "e1")
-        assert tree.children[f"{ROLE}-e1"].state is ReplicaState.DRAINING
-        tree.bury(f"{ROLE}-e1")
-        assert tree.children[f"{ROLE}-e1"].state is ReplicaState.STARTING
+        tree.report("b", E1)
+        assert tree.children[f"{ROLE}-{E1}"].state is ReplicaState.DRAINING
+        tree.bury(f"{ROLE}-{E1}")
+        assert tree.children[f"{ROLE}-{E1}"].state is ReplicaState.STARTING
+
+    play(scene)
+
+
+def test_what_is_no_name_of_an_environment_is_not_started(tree: Tree, play: Play) -> None:
+    def scene(_servers: ForkServers) -> None:
+        for name in ("../../elsewhere", "x" * 16, E1 + "/"):
+            tree.add(plan(name))
+            tree.report(name, name)
+        assert tree.servers == {ROLE}
 
     play(scene)
 
@@ -116,14 +129,14 @@ def test_one_that_is_wanted_again_waits_for_the_end_of_the_former(tree: Tree, pl
 def test_one_that_cannot_fork_is_given_up(tree: Tree, play: Play) -> None:
     def scene(servers: ForkServers) -> None:
         tree.add(plan("a"))
-        tree.report("a", "e1")
-        tree.children[f"{ROLE}-e1"].load_failed = True
+        tree.report("a", E1)
+        tree.children[f"{ROLE}-{E1}"].load_failed = True
         tree.on_change()
-        tree.bury(f"{ROLE}-e1")
+        tree.bury(f"{ROLE}-{E1}")
         assert tree.servers == {ROLE}
         tree.children[ROLE].load_failed = True
         tree.on_change()
-        assert servers.forker("") is servers.forker("e1") is None
+        assert servers.forker("") is servers.forker(E1) is None
 
     play(scene)
 
