@@ -3,11 +3,13 @@
 import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 
+from penstock.processes.launch import EnvironmentSettings
 from penstock.processes.package_indexes import build_variables, pip_files, pip_options
-from penstock.settings import Home
+from penstock.settings import Home, Settings
 
 _MARK = "PENSTOCK_SUPERVISED_HOME"
 _PASSED_TO_REPLICAS = frozenset(
@@ -65,9 +67,37 @@ def replica_environment(
     }
 
 
-def installer_environment(environment: Mapping[str, str], home: Home) -> dict[str, str]:
-    """The variables of an installer: what the user has configured for uv or pip, and our mark."""
-    return {**build_variables(environment, pip_options(pip_files(environment))), _MARK: str(home.path)}
+def environment_settings(
+    environment: Mapping[str, str], settings: Settings, folder: Path | None = None
+) -> EnvironmentSettings:
+    """How environments of models are built, with what the user has configured for uv or pip.
+
+    They are kept in the home folder unless another is given.
+    """
+    variables = build_variables(environment, pip_options(pip_files(environment)))
+    return EnvironmentSettings(
+        folder=str(settings.home.environments if folder is None else folder),
+        manager=settings.env_manager,
+        wheelhouse=None if settings.wheelhouse is None else str(settings.wheelhouse),
+        variables={**variables, _MARK: str(settings.home.path)},
+    )
+
+
+def lone_environment(
+    environment: Mapping[str, str], own: Mapping[str, str], *, is_tracking_told: bool
+) -> dict[str, str]:
+    """For a model that is checked outside a stack: a replica's, without the mark, with what is needed to fetch it.
+
+    The tracking server of the environment comes along unless the process is told another.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not (is_tracking_told and name.startswith(_KEPT_FROM_CHILDREN))
+    }
+    found = replica_environment(kept, Home(Path()), own, with_credentials=True)
+    del found[_MARK]
+    return found
 
 
 def kill_leftovers(home: Home) -> None:

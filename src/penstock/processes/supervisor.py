@@ -27,10 +27,11 @@ import msgspec
 
 from penstock.control.logs import log_file
 from penstock.domain.access import agent_token
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState, may_be_forked
 from penstock.domain.secrets import Plaintext
 from penstock.processes.environment import (
-    installer_environment,
+    environment_settings,
     kill_leftovers,
     replica_environment,
     system_environment,
@@ -131,7 +132,7 @@ class Supervisor:
         self._server = SupervisorServer(self._describe, self)
         self._tree = ProcessTree(self._on_change)
         self._fork_servers = ForkServers(self._tree, self._zygote_plan) if sys.platform == "linux" else None
-        self._build_variables = installer_environment(os.environ, settings.home)
+        self._environments = environment_settings(os.environ, settings)
         self._stopping = asyncio.Event()
 
     async def run(self, on_ready: OnReady) -> None:
@@ -158,7 +159,9 @@ class Supervisor:
             for name in (SUPERVISOR, CONTROL_PLANE, ROUTING):
                 self._sockets.remove(name)
 
-    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], *, is_asleep: bool) -> None:
+    def launch(
+        self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], *, is_asleep: bool, check: ModelCheck | None
+    ) -> None:
         """Keep a replica in the spec's slot, running or asleep; one that is there already is woken if it is to run.
 
         Secrets stay in this process's memory, for restarts, and reach the replica in its environment alone.
@@ -167,7 +170,7 @@ class Supervisor:
             return
         if spec.slot not in self._tree:
             self._specs[spec.slot] = spec
-            self._tree.add(self._replica_plan(spec, secrets), is_asleep=is_asleep)
+            self._tree.add(self._replica_plan(spec, secrets, check), is_asleep=is_asleep)
         elif not is_asleep:
             self._tree.wake(spec.slot)
 
@@ -298,7 +301,7 @@ class Supervisor:
         foreign = Environments(self._home.environments).of(environment)
         return replace(plan, environment=foreign.variables(variables, ()), python=str(foreign.python))
 
-    def _replica_plan(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> ChildPlan:
+    def _replica_plan(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], check: ModelCheck | None) -> ChildPlan:
         own = {**spec.environment, **{name: secret.text for name, secret in secrets.items()}}
         listener = self._sockets.listen(slot_socket(spec.slot))
         tracking_uri = self._settings.tracking_uri
@@ -317,9 +320,8 @@ class Supervisor:
                     tracking_uri=tracking_uri or self._local_url(),
                     tracking_token=self._replica_token if tracking_uri is None else None,
                     spec=spec,
-                    env_manager=self._settings.env_manager,
-                    wheelhouse=None if self._settings.wheelhouse is None else str(self._settings.wheelhouse),
-                    build_variables=self._build_variables,
+                    environments=self._environments,
+                    earlier_check=self._tree.check_of(spec.slot) or check,
                 )
             ),
             start_log=log_file(self._home.logs, spec, "build"),

@@ -77,10 +77,10 @@ def main() -> None:
         sys.exit(1)
     gc.collect()
     gc.freeze()
-    report_ready(launch, "" if environment is None else environment.key)
+    report_ready(launch, environment="" if environment is None else environment.key)
     command = socket.socket(fileno=launch.command_fd)
     _become(_serve(command, launch.parent_pid), command)
-    worker.main("forked")
+    worker.main(is_forked=True)
 
 
 def _warm_up(folder: Path) -> None:

@@ -132,6 +132,7 @@ class Environment:
         return self.folder.with_name(self.key + _LOCK_SUFFIX)
 
     def _lock(self) -> int:
+        self.folder.parent.mkdir(mode=0o700, exist_ok=True)
         return os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _is_of(self, lock: int) -> bool:

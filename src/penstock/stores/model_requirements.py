@@ -39,11 +39,13 @@ def read_needs(folder: Path) -> ModelNeeds:
     else:
         lines = read_lines(_CONDA, "\n".join(map(str, pip_lines)))
     names = {match.group(): entry for entry in conda_lines if (match := _CONDA_NAME.match(entry))}
-    build = [str(entry) for entry in _list(python_env, "build_dependencies")]
+    lines = _with_other_files(folder, lines)
+    asked = _NOT_BUILD_DEPENDENCIES | {line.name for line in lines if not line.is_constraint}
+    build = read_lines(_PYTHON_ENV, "\n".join(map(str, _list(python_env, "build_dependencies"))))
     return ModelNeeds(
-        _with_other_files(folder, lines),
+        lines,
         _python(python_env, names),
-        tuple(entry for entry in build if re.split(r"[^A-Za-z0-9_.-]", entry)[0] not in _NOT_BUILD_DEPENDENCIES),
+        tuple(line.text for line in build if line.name is not None and line.name not in asked),
         tuple(entry for name, entry in names.items() if name not in _MADE_BY_CONDA_ALONE),
     )
 
