@@ -21,6 +21,7 @@ from penstock.client.supervisor import SupervisorClient
 from penstock.control.autoscaler import Autoscaler
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
+from penstock.control.environments import sweep_environments
 from penstock.control.events import Events
 from penstock.control.follower import Follower
 from penstock.control.history import History
@@ -36,6 +37,7 @@ from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
+from penstock.runtime.environments import Environments
 from penstock.settings import Home
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.events import EventStore
@@ -144,6 +146,7 @@ async def _running(
             loops.create_task(queue.run(), name="reconcile"),
             loops.create_task(usages.follow(), name="sample replicas"),
             loops.create_task(follower.run(), name="follow aliases"),
+            loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
         ]
         yield Parts(

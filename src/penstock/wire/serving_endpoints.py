@@ -11,6 +11,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from penstock.domain.access import Level
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
+from penstock.domain.environment import EnvManager
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.following import check_followed_alias
 from penstock.domain.model_check import Preflight
@@ -219,12 +220,15 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_number(environment, at, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", float, 1, 2_592_000)
     _check_choice(environment, at, "PENSTOCK_EXECUTOR", tuple(ExecutorKind))
     _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
+    _check_choice(environment, at, "PENSTOCK_ENV_MANAGER", tuple(EnvManager))
     _check_choice(environment, at, "PENSTOCK_PREFLIGHT", tuple(Preflight))
 
 
 def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:
     if name in environment and environment[name] not in choices:
-        raise InvalidParameterValue(f"{at}.{name}: got '{environment[name]}'; wanted {' or '.join(choices)}.")
+        raise InvalidParameterValue(
+            f"{at}.{name}: got '{environment[name]}'; wanted {', '.join(choices[:-1])} or {choices[-1]}."
+        )
 
 
 def _check_number(
