@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.domain.limits import Limits
+from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS
+from penstock.domain.devices import VISIBLE, usable
+from penstock.domain.limits import Limits, Machine
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 PARTIAL_SUFFIX = ".partial"
@@ -109,20 +111,24 @@ class Settings:
     hold_timeout_s: float = 60.0
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
     limits: Limits = field(default_factory=Limits)
-    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE` and `PENSTOCK_DEPLOY_TIMEOUT_S`, with the machine's cores."""
+    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_MEMORY_LIMIT_MB`,
+    `PENSTOCK_PROCESS_LIMIT` and `PENSTOCK_FILE_LIMIT`, with what the machine has."""
+    devices: tuple[str, ...] = ()
+    """`CUDA_VISIBLE_DEVICES`: the GPUs that replicas may be given; all that are found by default."""
 
 
 class BadSetting(Exception):
     """A variable or option holds something that it may not hold."""
 
 
-def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
-    """Settings from the environment.
+def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
+    """Settings from the environment, for this machine.
 
     Raises:
         BadSetting: naming the variable, what it holds and what was wanted.
     """
-    defaults = Limits(cores=cores)
+    defaults = Limits()
+    devices = usable(machine.gpus, environment.get(VISIBLE))
     return Settings(
         home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().resolve()),
         host=environment.get("PENSTOCK_HOST") or "127.0.0.1",
@@ -130,11 +136,17 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         cors_origins=_origins(environment, "PENSTOCK_CORS_ORIGINS"),
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
         limits=Limits(
-            cores=cores,
+            cores=machine.cores,
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
             request_timeout_s=_number(environment, "PENSTOCK_REQUEST_TIMEOUT_S", defaults.request_timeout_s, 0.1, 3600),
             queue_size=_whole(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000),
+            memory_mb=machine.memory_mb,
+            memory_limit_mb=_whole(environment, MEMORY, 0, *RANGES[MEMORY]) or None,
+            process_limit=_whole(environment, TASKS, defaults.process_limit, *RANGES[TASKS]),
+            file_limit=_whole(environment, FILES, defaults.file_limit, *RANGES[FILES]),
+            gpus=len(devices),
         ),
+        devices=devices,
     )
 
 

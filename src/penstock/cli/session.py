@@ -19,6 +19,7 @@ from rich.text import Text
 
 from penstock.client.api import ApiClient, ApiError, Unreachable
 from penstock.runtime.lock import is_locked
+from penstock.runtime.machine import this_machine
 from penstock.settings import BadSetting, Settings, read_settings
 
 FAILED, USAGE, NOT_RUNNING, NOT_FOUND, REFUSED, TIMED_OUT = 1, 2, 3, 4, 5, 6
@@ -68,7 +69,7 @@ def settings_for(home: Path | None) -> Settings:
     if home is not None:
         environment["PENSTOCK_HOME"] = str(home)
     try:
-        return read_settings(environment, os.cpu_count() or 1)
+        return read_settings(environment, this_machine())
     except BadSetting as exc:
         raise CommandFailed(str(exc), USAGE) from exc
 

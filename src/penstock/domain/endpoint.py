@@ -270,9 +270,9 @@ def entity_status(
         return EntityStatus(Deployment.ABORTED, message, **counts)
     if endpoint.stopped:
         return EntityStatus(Deployment.ABORTED, "The endpoint is stopped.", **counts)
+    story = max(own, key=lambda replica: replica.ended_at_ms).story if own else ""
     if counts["ready"]:
-        return EntityStatus(Deployment.READY, "", **counts)
+        return EntityStatus(Deployment.READY, story, **counts)
     if is_pending:
-        return EntityStatus(Deployment.CREATING, "Creating resources for served entity.", **counts)
-    message = next((replica.message for replica in own if replica.message), "No replica is ready; one is starting.")
-    return EntityStatus(Deployment.RECOVERING, message, **counts)
+        return EntityStatus(Deployment.CREATING, story or "Creating resources for served entity.", **counts)
+    return EntityStatus(Deployment.RECOVERING, story or "No replica is ready; one is starting.", **counts)

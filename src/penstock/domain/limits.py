@@ -4,6 +4,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """What was found on this machine."""
+
+    cores: int = 1
+    memory_mb: int | None = None
+    """Of the container, where that has less; None if it is not known."""
+    gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What plans and routing tables are made for."""
 
@@ -15,3 +25,13 @@ class Limits:
     """The time limit of one request."""
     queue_size: int = 1000
     """How many requests may wait for one served entity before more are refused."""
+    memory_mb: int | None = None
+    """Memory of the machine, or of the container that the stack runs in; None if it is not known."""
+    memory_limit_mb: int | None = None
+    """What one replica may use; None to go by its type of workload."""
+    process_limit: int = 1024
+    """Processes and threads of one replica."""
+    file_limit: int = 4096
+    """Descriptors that one process of a replica may have open."""
+    gpus: int = 0
+    """GPUs that the stack may use."""

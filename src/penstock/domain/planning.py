@@ -8,6 +8,7 @@ no action once the endpoint is where it should be.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from penstock.domain.devices import lack
 from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
 from penstock.domain.external_model import NOT_SERVED
 from penstock.domain.limits import Limits
@@ -116,6 +117,8 @@ def _advance(
     for entity in pending.entities:
         if entity.external is not None:
             failures[entity.name] = NOT_SERVED
+        elif missing := lack(entity.sizing.workload_type, limits.gpus):
+            failures[entity.name] = missing
         for spec in replica_specs(endpoint.id, endpoint.name, pending.version, entity, limits):
             replica = seen.get(spec.slot)
             if replica is not None and replica.state is ReplicaState.READY:

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
+from penstock.domain.confinement import Confinement, confinement_of
+from penstock.domain.devices import GPUS_OF, lack
 from penstock.domain.limits import Limits
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 
@@ -37,6 +40,9 @@ class ReplicaSpec:
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """Values may be passwords: they stand in no log."""
     drain_timeout_s: float = 300.0
+    confinement: Confinement = field(default_factory=Confinement)
+    gpus: int = 0
+    """How many devices it is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,25 @@ class Replica:
     deaths: int = 0
     """Deaths since the replica was last ready."""
     message: str = ""
-    """Why it last died; empty if it never did."""
+    """Why it last died; empty once it is ready again."""
+    last_end: str = ""
+    """Why its last process ended; empty if none ever did."""
+    ended_at_ms: int = 0
+    """When that was, milliseconds since the epoch."""
+    retry_at_ms: int = 0
+    """When it is started again, while it has no process."""
+
+    @property
+    def story(self) -> str:
+        """How its last process ended and what comes next, for people; empty if none ever did."""
+        if not self.last_end:
+            return ""
+        if self.state is ReplicaState.READY:
+            return f"At {_clock(self.ended_at_ms)} a replica ended and was replaced. {self.last_end}"
+        times = f" It has ended {self.deaths} times in a row." if self.deaths > 1 else ""
+        if self.state is ReplicaState.RESTARTING:
+            return f"{self.last_end}{times} The next is started at {_clock(self.retry_at_ms)}."
+        return f"{self.last_end}{times} Another has been started."
 
     @property
     def has_failed_to_deploy(self) -> bool:
@@ -58,7 +82,24 @@ class Replica:
         return self.load_failed or self.deaths >= MAX_DEPLOY_DEATHS
 
 
-_READ_ONCE = ("PYTHON", "LD_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "NUMEXPR_", "MALLOC_", "JE_", "ARROW_", "CUDA_")
+def _clock(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+_READ_ONCE = (
+    "PYTHON",
+    "LD_",
+    "OMP_",
+    "OPENBLAS_",
+    "BLIS_",
+    "MKL_",
+    "KMP_",
+    "NUMEXPR_",
+    "MALLOC_",
+    "JE_",
+    "ARROW_",
+    "CUDA_",
+)
 
 
 def may_be_forked(environment: Mapping[str, str]) -> bool:
@@ -69,8 +110,9 @@ def may_be_forked(environment: Mapping[str, str]) -> bool:
 def replica_specs(
     endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, limits: Limits
 ) -> tuple[ReplicaSpec, ...]:
-    """The replicas that serve one entity within the limits; an external model has none."""
-    if entity.model is None:
+    """The replicas that serve one entity within the limits; none of an external model, or without the GPUs it needs."""
+    workload_type = entity.sizing.workload_type
+    if entity.model is None or lack(workload_type, limits.gpus):
         return ()
     key = entity.deployment_key(endpoint_id)
     return tuple(
@@ -84,6 +126,8 @@ def replica_specs(
             model=entity.model,
             environment=entity.environment,
             drain_timeout_s=entity.request_timeout_s(limits) + 3,
+            confinement=confinement_of(entity.environment, workload_type, limits),
+            gpus=GPUS_OF.get(workload_type, 0),
         )
         for index in range(entity.sizing.replicas(limits.cores))
     )

@@ -122,7 +122,7 @@ async def _running(
             loops.create_task(usages.follow(), name="sample replicas"),
         ]
         yield Parts(
-            endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add),
+            endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
             permissions=Permissions(database, publisher),
             secrets=secrets,
             tokens=Tokens(database, publisher),

@@ -13,6 +13,7 @@ from pathlib import Path
 from penstock.domain.prediction import ExecutorKind
 from penstock.flavors.pyfunc import load, root_cause
 from penstock.processes.launch import WorkerLaunch, begin, report_failure, report_ready
+from penstock.runtime.rlimits import confine_this_process
 from penstock.settings import Home
 from penstock.stores.artifacts import fetch_model
 from penstock.stores.model_files import read_traits
@@ -25,6 +26,7 @@ def main(how: str = "started afresh") -> None:
     """Run one replica; `how` its process came to be is told in its build log."""
     started_s = time.perf_counter()
     launch = begin(WorkerLaunch)
+    confine_this_process(launch.spec.confinement)
     model = launch.spec.model
     artifacts = Home(Path(launch.home)).artifacts
     step = "Fetching"

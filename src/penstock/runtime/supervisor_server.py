@@ -74,7 +74,18 @@ class SupervisorServer:
         for child in children:
             spec = self._host.spec_of(child.plan.name)
             if spec is not None:
-                replicas.append(ReplicaInfo(spec, child.state, child.load_failed, child.deaths, child.message))
+                replicas.append(
+                    ReplicaInfo(
+                        spec,
+                        child.state,
+                        child.load_failed,
+                        child.deaths,
+                        child.message,
+                        last_end=child.last_end,
+                        ended_at_ms=child.ended_at_ms,
+                        retry_at_ms=child.retry_at_ms,
+                    )
+                )
         return Snapshot(request_id, processes, replicas)
 
     def _describe(self, child: Child) -> ProcessInfo:

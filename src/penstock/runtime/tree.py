@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.domain.confinement import Confinement
 from penstock.domain.replica import ReplicaState
 from penstock.runtime.capture import CappedLog, Capture
 from penstock.runtime.forker import Forker
@@ -55,6 +56,8 @@ class ChildPlan:
     """How long after SIGTERM the child is killed."""
     forker: Forker | None = None
     """Forks the child, whenever it can, in place of a process that has to import everything itself."""
+    confinement: Confinement | None = None
+    """What the child and all that it starts may use; None for a process of ours."""
 
 
 @dataclass(slots=True)
@@ -71,6 +74,12 @@ class Child:
     """The last process ended because it said that it cannot become ready."""
     message: str = ""
     """Why the last process ended; empty once one is ready."""
+    last_end: str = ""
+    """Why the last process ended, for as long as the child is kept."""
+    ended_at_ms: int = 0
+    """When that was."""
+    retry_at_ms: int = 0
+    """When the next one is started, while there is none."""
     _reason: str = ""
     _reported_failure: bool = False
     _ready_since: float | None = None
@@ -84,7 +93,15 @@ class Child:
 class ProcessTree:
     """All children by name. Everything happens on one event loop, in the main thread."""
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None], on_end: Callable[[Child, int], str | None]) -> None:
+        """Watch over no children yet.
+
+        Args:
+            on_change: called whenever something is different.
+            on_end: called with each child whose process has ended, before that is forgotten, and with its exit code;
+                may know better than that why it ended.
+        """
+        self._on_end = on_end
         self._children: dict[str, Child] = {}
         self._on_change = on_change
         self._strangers: dict[int, int] = {}
@@ -266,7 +283,7 @@ class ProcessTree:
         if child._status_pipe is not None:
             self._read_status(child)
             self._close_status(child)
-        self._after_death(child, _describe(exit_code))
+        self._after_death(child, self._on_end(child, exit_code) or _describe(exit_code))
 
     def _after_death(self, child: Child, description: str) -> None:
         if child._capture is not None:
@@ -282,7 +299,9 @@ class ProcessTree:
             child.deaths = deaths_in_a_row(child.deaths, ready_for)
             child.restarts += 1
             child.load_failed = child._reported_failure
-            child.message = child._reason or description
+            child.message = child.last_end = child._reason or description
+            child.ended_at_ms = time.time_ns() // 1_000_000
+            child.retry_at_ms = child.ended_at_ms + int(restart_delay_s(child.deaths) * 1000)
             child.state = ReplicaState.RESTARTING
             child._timer = self._loop.call_later(restart_delay_s(child.deaths), self._start, child)
         self._on_change()

@@ -102,6 +102,9 @@ class ReplicaInfo(msgspec.Struct, frozen=True):
     load_failed: bool
     deaths: int
     message: str
+    last_end: str = ""
+    ended_at_ms: int = 0
+    retry_at_ms: int = 0
 
 
 class Snapshot(msgspec.Struct, tag=True, frozen=True):
