@@ -8,7 +8,7 @@ from pathlib import Path
 
 from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS
 from penstock.domain.devices import VISIBLE, usable
-from penstock.domain.limits import Limits, Machine
+from penstock.domain.limits import Limits, Machine, Windows
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 PARTIAL_SUFFIX = ".partial"
@@ -112,7 +112,8 @@ class Settings:
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
     limits: Limits = field(default_factory=Limits)
     """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_MEMORY_LIMIT_MB`,
-    `PENSTOCK_PROCESS_LIMIT` and `PENSTOCK_FILE_LIMIT`, with what the machine has."""
+    `PENSTOCK_PROCESS_LIMIT`, `PENSTOCK_FILE_LIMIT`, `PENSTOCK_SCALE_TO_ZERO_AFTER_S`, `PENSTOCK_AUTOSCALE_STABLE_S` and
+    `PENSTOCK_AUTOSCALE_PANIC_S`, with what the machine has."""
     devices: tuple[str, ...] = ()
     """`CUDA_VISIBLE_DEVICES`: the GPUs that replicas may be given; all that are found by default."""
 
@@ -129,6 +130,7 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
     """
     defaults = Limits()
     devices = usable(machine.gpus, environment.get(VISIBLE))
+    stable_s = _whole(environment, "PENSTOCK_AUTOSCALE_STABLE_S", defaults.windows.stable_s, 2, 3600)
     return Settings(
         home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().resolve()),
         host=environment.get("PENSTOCK_HOST") or "127.0.0.1",
@@ -145,6 +147,19 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
             process_limit=_whole(environment, TASKS, defaults.process_limit, *RANGES[TASKS]),
             file_limit=_whole(environment, FILES, defaults.file_limit, *RANGES[FILES]),
             gpus=len(devices),
+            windows=Windows(
+                stable_s=stable_s,
+                panic_s=_whole(
+                    environment,
+                    "PENSTOCK_AUTOSCALE_PANIC_S",
+                    min(defaults.windows.panic_s, stable_s),
+                    1,
+                    stable_s,
+                ),
+                zero_after_s=_number(
+                    environment, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", defaults.windows.zero_after_s, 1, 2_592_000
+                ),
+            ),
         ),
         devices=devices,
     )

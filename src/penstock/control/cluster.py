@@ -63,7 +63,7 @@ class Cluster:
                 info.load_failed,
                 info.deaths,
                 info.message,
-                last_end=info.last_end,
+                info.was_woken,
                 ended_at_ms=info.ended_at_ms,
                 retry_at_ms=info.retry_at_ms,
             )

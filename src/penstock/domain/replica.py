@@ -18,8 +18,10 @@ class ReplicaState(StrEnum):
     """Where a replica is in its life.
 
     STARTING -> READY -> DRAINING -> gone; from STARTING and READY a death leads to RESTARTING and back to STARTING.
+    One that is put to sleep goes from DRAINING to ASLEEP; the first connection to its slot makes it STARTING again.
     """
 
+    ASLEEP = "asleep"
     STARTING = "starting"
     READY = "ready"
     RESTARTING = "restarting"
@@ -56,9 +58,9 @@ class Replica:
     deaths: int = 0
     """Deaths since the replica was last ready."""
     message: str = ""
-    """Why it last died; empty once it is ready again."""
-    last_end: str = ""
-    """Why its last process ended; empty if none ever did."""
+    """Why its last process ended; empty if none has, or if it was to sleep."""
+    was_woken: bool = False
+    """A request woke it, and nobody has asked for it to run since."""
     ended_at_ms: int = 0
     """When that was, milliseconds since the epoch."""
     retry_at_ms: int = 0
@@ -66,15 +68,15 @@ class Replica:
 
     @property
     def story(self) -> str:
-        """How its last process ended and what comes next, for people; empty if none ever did."""
-        if not self.last_end:
+        """How its last process ended and what comes next, for people; empty if none has."""
+        if not self.message:
             return ""
         if self.state is ReplicaState.READY:
-            return f"At {_clock(self.ended_at_ms)} a replica ended and was replaced. {self.last_end}"
+            return f"At {_clock(self.ended_at_ms)} a replica ended and was replaced. {self.message}"
         times = f" It has ended {self.deaths} times in a row." if self.deaths > 1 else ""
         if self.state is ReplicaState.RESTARTING:
-            return f"{self.last_end}{times} The next is started at {_clock(self.retry_at_ms)}."
-        return f"{self.last_end}{times} Another has been started."
+            return f"{self.message}{times} The next is started at {_clock(self.retry_at_ms)}."
+        return f"{self.message}{times} Another has been started."
 
     @property
     def has_failed_to_deploy(self) -> bool:
@@ -108,9 +110,9 @@ def may_be_forked(environment: Mapping[str, str]) -> bool:
 
 
 def replica_specs(
-    endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, limits: Limits
+    endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, count: int, limits: Limits
 ) -> tuple[ReplicaSpec, ...]:
-    """The replicas that serve one entity within the limits; none of an external model, or without the GPUs it needs."""
+    """The first `count` replicas of one entity; none of an external model, or without the GPUs it needs."""
     workload_type = entity.sizing.workload_type
     if entity.model is None or lack(workload_type, limits.gpus):
         return ()
@@ -129,5 +131,5 @@ def replica_specs(
             confinement=confinement_of(entity.environment, workload_type, limits),
             gpus=GPUS_OF.get(workload_type, 0),
         )
-        for index in range(entity.sizing.replicas(limits.cores))
+        for index in range(count)
     )

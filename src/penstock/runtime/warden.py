@@ -2,7 +2,7 @@
 
 Every replica process is looked at by a task of its own, from when it has an id until it is gone. Where a cgroup was
 left to us the kernel keeps memory and the number of processes within their limits, and a look only tells how much there
-is; elsewhere the looks are what keeps them.
+is; elsewhere the looks are what keeps them. One that leaks is renewed between requests, before it has to be killed.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ import signal
 import time
 from dataclasses import dataclass, field
 
-from penstock.domain.confinement import MIB, RAREST_S, Confinement, Usage, excess, look_again_s, oom
+from penstock.domain.confinement import MIB, RAREST_S, Confinement, Growth, Usage, excess, look_again_s, oom
+from penstock.domain.replica import ReplicaState
 from penstock.runtime import footprint
 from penstock.runtime.cgroups import Cgroups, divided_cgroup
 from penstock.runtime.footprint import Member
@@ -31,11 +32,22 @@ class _Ward:
     confinement: Confinement
     members: frozenset[Member] = frozenset()
     latest: Usage | None = None
+    growth: Growth | None = None
+    """Since it became ready."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @property
     def is_current(self) -> bool:
         return self.child.pid == self.pid
+
+    def is_near(self, used_bytes: int) -> bool:
+        """Whether it matters how much of this is shared with others: it may be too much, or the mark to go by."""
+        cap_mb = self.confinement.memory_mb
+        if cap_mb is None:
+            return False
+        if self.growth is None:
+            return self.child.state is ReplicaState.READY or used_bytes > cap_mb * MIB
+        return used_bytes > self.growth.watermark_mb(cap_mb) * MIB
 
 
 class Warden:
@@ -110,6 +122,10 @@ class Warden:
             if (reason := excess(usage, ward.confinement)) is not None:
                 self._tree.recycle(name, ward.pid, reason)
                 return
+            if ward.child.state is ReplicaState.READY:
+                ward.growth = ward.growth.seen(usage) if ward.growth is not None else Growth(usage)
+                if (reason := ward.growth.leak(ward.confinement)) is not None:
+                    self._tree.renew(name, ward.pid, reason)
             cost_s = time.perf_counter() - began_s
             is_kept_by_kernel = self._cgroups is not None
             await asyncio.sleep(RAREST_S if is_kept_by_kernel else look_again_s(usage, ward.confinement, cost_s))
@@ -126,8 +142,7 @@ class Warden:
         if not ward.members:
             return None
         used_bytes, tasks = footprint.at_most(ward.members)
-        cap_mb = ward.confinement.memory_mb
-        if cap_mb is not None and used_bytes > cap_mb * MIB:
+        if ward.is_near(used_bytes):
             # In a thread: it takes long for much memory, and waits while the replica changes its mappings.
             used_bytes = await asyncio.to_thread(footprint.exactly, ward.members)
         return Usage(used_bytes, tasks, now_s)
