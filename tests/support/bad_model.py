@@ -1,9 +1,10 @@
-"""A model that does what its input says, and little of it is good. Logged as code, so that replicas need nothing of ours.
+"""A model that does what its input says, and little of it is good. Logged as code, so that replicas need nothing else.
 
 A row `{"do": DEED}` asks for one of the methods below, `{"do": "leak:20"}` for one with a number. What is not a deed is
 only answered.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -73,10 +74,12 @@ class Bad(mlflow.pyfunc.PythonModel):
         os._exit(3)
 
     def fork(self, _number):
-        """Fork without end, and let every fork do the same."""
+        """Fork without end. The forks only stay: if they forked as well, a machine whose cgroups cannot be written to
+        would be full before anybody could look."""
         while True:
             try:
-                os.fork()
+                if os.fork() == 0:
+                    time.sleep(3600)
             except OSError:
                 time.sleep(0.1)
 
@@ -131,10 +134,8 @@ class Bad(mlflow.pyfunc.PythonModel):
     def _print_for_ever(self):
         while True:
             for descriptor in (0, 1, 2):
-                try:
+                with contextlib.suppress(OSError):
                     os.write(descriptor, b"this is no frame\n" * 10)
-                except OSError:
-                    pass
             time.sleep(0.01)
 
     def close_all(self, _number):

@@ -57,6 +57,10 @@ class RunningStack:
     pid: int
     mlflow_url: str
     token: str
+    limits: str
+    """How the limits of replicas are kept."""
+    gpus: tuple[str, ...]
+    """The devices that replicas are given."""
 
 
 def settings_for(home: Path | None) -> Settings:
@@ -97,6 +101,8 @@ def running_stack(home: Path | None) -> RunningStack:
         pid=document["pid"],
         mlflow_url=document["mlflow_url"],
         token=token,
+        limits=document["limits"],
+        gpus=tuple(document["gpus"]),
     )
 
 

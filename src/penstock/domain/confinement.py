@@ -27,10 +27,13 @@ _RESERVED_MB = 512
 _FILL_BYTES_PER_S = 2 << 30
 """How fast a process can make memory its own: about twice what one core was seen to do."""
 _OFTENEST_S = 0.05
+_FORKS_PER_S = 500
+"""How fast a replica can start processes: a fork of one costs some milliseconds."""
 RAREST_S = 0.5
 """How often a replica is looked at when nothing is near its limit."""
 _LOOKING_SHARE = 0.02
-"""Of a core, what looking at one replica may cost."""
+"""Of a core, what looking at one replica may cost, unless it is so dear that it would not be looked at for a second."""
+_DEAREST_S = 1.0
 
 _LEAK_SHARE = 0.85
 LEAK_FOR_S = 2.0
@@ -43,7 +46,7 @@ class Confinement:
 
     memory_mb: int | None = None
     """Of 2**20 bytes; None for no cap."""
-    tasks: int = 1024
+    tasks: int = 512
     """Processes and threads, counted together, as cgroups count them."""
     open_files: int = 4096
     """Descriptors of one process."""
@@ -83,14 +86,14 @@ def confinement_of(environment: Mapping[str, str], workload_type: WorkloadType, 
 
 def excess(usage: Usage, confinement: Confinement) -> str | None:
     """Why a replica is to be ended at once, if it is."""
-    cap_mb = confinement.memory_mb
-    if cap_mb is not None and usage.memory_bytes > cap_mb * MIB:
-        return oom(usage.memory_mb, cap_mb)
     if usage.tasks > confinement.tasks:
         return (
             f"The replica was ended: it had {usage.tasks} processes and threads, of {confinement.tasks} that {TASKS} "
             "allows."
         )
+    cap_mb = confinement.memory_mb
+    if cap_mb is not None and usage.memory_bytes > cap_mb * MIB:
+        return oom(usage.memory_mb, cap_mb)
     return None
 
 
@@ -140,13 +143,12 @@ def look_again_s(usage: Usage, confinement: Confinement, cost_s: float) -> float
     Args:
         usage: what it uses now, at most.
         confinement: its limits.
-        cost_s: what this look has cost.
+        cost_s: what this look has cost, in processor time.
     """
-    soon_s = RAREST_S
+    soon_s = min((confinement.tasks - usage.tasks) / _FORKS_PER_S, RAREST_S)
     if confinement.memory_mb is not None:
-        left_bytes = confinement.memory_mb * MIB - usage.memory_bytes
-        soon_s = min(max(left_bytes / _FILL_BYTES_PER_S, _OFTENEST_S), RAREST_S)
-    return max(soon_s, cost_s / _LOOKING_SHARE)
+        soon_s = min((confinement.memory_mb * MIB - usage.memory_bytes) / _FILL_BYTES_PER_S, soon_s)
+    return max(soon_s, _OFTENEST_S, min(cost_s / _LOOKING_SHARE, _DEAREST_S))
 
 
 def _machine_share_mb(machine_mb: int | None) -> int | None:

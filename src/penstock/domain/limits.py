@@ -44,7 +44,7 @@ class Limits:
     """Memory of the machine, or of the container that the stack runs in; None if it is not known."""
     memory_limit_mb: int | None = None
     """What one replica may use; None to go by its type of workload."""
-    process_limit: int = 1024
+    process_limit: int = 512
     """Processes and threads of one replica."""
     file_limit: int = 4096
     """Descriptors that one process of a replica may have open."""

@@ -100,9 +100,9 @@ def is_readable() -> bool:
 
 
 def _stat(pid: int) -> tuple[int | None, int | None]:
-    """Session and start of a process; nothing of one that is gone or was not yet reaped."""
+    """Session and start of a process; nothing of one that is gone. One that was not yet reaped still has its id."""
     fields = _read(f"{pid}/stat").rpartition(b")")[2].split()
-    if not fields or fields[0] in {b"Z", b"X"}:
+    if not fields:
         return None, None
     return int(fields[_SESSION]), int(fields[_STARTED])
 

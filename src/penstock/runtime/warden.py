@@ -19,6 +19,7 @@ from penstock.runtime.footprint import Member
 from penstock.runtime.tree import Child, ProcessTree
 
 _KERNEL_CHECK_S = 1.0
+_MEASURE_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,10 @@ class _Ward:
     latest: Usage | None = None
     growth: Growth | None = None
     """Since it became ready."""
+    measuring: asyncio.Future[tuple[int, float]] | None = field(default=None, repr=False)
+    """An exact measurement that has not ended."""
+    cost_s: float = 0.0
+    """Processor time of the last look."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @property
@@ -114,7 +119,7 @@ class Warden:
     async def _watch(self, ward: _Ward) -> None:
         name = ward.child.plan.name
         while ward.is_current:
-            began_s = time.perf_counter()
+            ward.cost_s = 0.0
             usage = await self._look(ward)
             if usage is None or not ward.is_current:
                 return
@@ -126,9 +131,8 @@ class Warden:
                 ward.growth = ward.growth.seen(usage) if ward.growth is not None else Growth(usage)
                 if (reason := ward.growth.leak(ward.confinement)) is not None:
                     self._tree.renew(name, ward.pid, reason)
-            cost_s = time.perf_counter() - began_s
             is_kept_by_kernel = self._cgroups is not None
-            await asyncio.sleep(RAREST_S if is_kept_by_kernel else look_again_s(usage, ward.confinement, cost_s))
+            await asyncio.sleep(RAREST_S if is_kept_by_kernel else look_again_s(usage, ward.confinement, ward.cost_s))
 
     async def _look(self, ward: _Ward) -> Usage | None:
         """What a replica uses; None if it is gone."""
@@ -138,17 +142,42 @@ class Warden:
             self._kernel_kills = footprint.kernel_oom_kills()
         if self._cgroups is not None and (usage := self._cgroups.usage(ward.pid, now_s)) is not None:
             return usage
+        began_s = time.thread_time()
         ward.members = footprint.family(ward.pid, self._adopted(), ward.members)
         if not ward.members:
             return None
         used_bytes, tasks = footprint.at_most(ward.members)
-        if ward.is_near(used_bytes):
-            # In a thread: it takes long for much memory, and waits while the replica changes its mappings.
-            used_bytes = await asyncio.to_thread(footprint.exactly, ward.members)
+        ward.cost_s = time.thread_time() - began_s
+        if tasks <= ward.confinement.tasks and ward.is_near(used_bytes):
+            measured_bytes = await self._measured(ward)
+            if measured_bytes is None:
+                return Usage(ward.latest.memory_bytes if ward.latest is not None else 0, tasks, now_s)
+            used_bytes = measured_bytes
         return Usage(used_bytes, tasks, now_s)
+
+    async def _measured(self, ward: _Ward) -> int | None:
+        """What a replica uses exactly; None if that is not known within a second.
+
+        In a thread: it takes long for much memory, and it waits while the replica changes its mappings, as in a fork.
+        """
+        if ward.measuring is None:
+            ward.measuring = asyncio.get_running_loop().run_in_executor(None, _timed, ward.members)
+        await asyncio.wait({ward.measuring}, timeout=_MEASURE_S)
+        if not ward.measuring.done():
+            return None
+        used_bytes, cost_s = ward.measuring.result()
+        ward.measuring = None
+        ward.cost_s += cost_s
+        return used_bytes
 
     def _adopted(self) -> list[Member]:
         return footprint.adopted({child.pid for child in self._tree if child.pid is not None})
+
+
+def _timed(members: frozenset[Member]) -> tuple[int, float]:
+    """What processes use, and the processor time that it took to find out."""
+    began_s = time.thread_time()
+    return footprint.exactly(members), time.thread_time() - began_s
 
 
 def method(why_no_cgroups: str | None) -> str:
