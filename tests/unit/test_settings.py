@@ -30,12 +30,28 @@ def test_every_variable_is_read() -> None:
             "PENSTOCK_DEPLOY_TIMEOUT_S": "60",
             "PENSTOCK_REQUEST_TIMEOUT_S": "0.1",
             "PENSTOCK_QUEUE_SIZE": "0",
+            "PENSTOCK_MEMORY_LIMIT_MB": "64",
+            "PENSTOCK_PROCESS_LIMIT": "16",
+            "PENSTOCK_FILE_LIMIT": "1000000",
+            "CUDA_VISIBLE_DEVICES": "1",
             "PENSTOCK_SOMETHING_ELSE": "x",
         },
-        Machine(8),
+        Machine(8, memory_mb=2000, gpus=2),
     )
-    limits = Limits(cores=8, deploy_timeout_s=60, request_timeout_s=0.1, queue_size=0)
-    assert settings == Settings(Home(Path("/srv/penstock")), "0.0.0.0", 0, hold_timeout_s=0.5, limits=limits)
+    limits = Limits(
+        cores=8,
+        deploy_timeout_s=60,
+        request_timeout_s=0.1,
+        queue_size=0,
+        memory_mb=2000,
+        memory_limit_mb=64,
+        process_limit=16,
+        file_limit=1000000,
+        gpus=1,
+    )
+    assert settings == Settings(
+        Home(Path("/srv/penstock")), "0.0.0.0", 0, hold_timeout_s=0.5, limits=limits, devices=("1",)
+    )
 
 
 @pytest.mark.parametrize("given", ["home", "./home", "../x/home"])
@@ -55,6 +71,9 @@ def test_a_relative_home_is_made_absolute(given: str, monkeypatch: pytest.Monkey
         ("PENSTOCK_PORT", "80.5", "0 to 65535"),
         ("PENSTOCK_HOLD_TIMEOUT_S", "3601", "0 to 3600"),
         ("PENSTOCK_DEPLOY_TIMEOUT_S", "0", "1 to 86400"),
+        ("PENSTOCK_MEMORY_LIMIT_MB", "0", "64 to 16777216"),
+        ("PENSTOCK_PROCESS_LIMIT", "15", "16 to 1000000"),
+        ("PENSTOCK_FILE_LIMIT", "many", "64 to 1000000"),
         ("PENSTOCK_REQUEST_TIMEOUT_S", "0", "0.1 to 3600"),
         ("PENSTOCK_REQUEST_TIMEOUT_S", "nan", "0.1 to 3600"),
         ("PENSTOCK_REQUEST_TIMEOUT_S", "inf", "0.1 to 3600"),
