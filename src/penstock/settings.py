@@ -112,8 +112,8 @@ class Settings:
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
     limits: Limits = field(default_factory=Limits)
     """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_MEMORY_LIMIT_MB`,
-    `PENSTOCK_PROCESS_LIMIT`, `PENSTOCK_FILE_LIMIT`, `PENSTOCK_SCALE_TO_ZERO_AFTER_S`, `PENSTOCK_AUTOSCALE_STABLE_S` and
-    `PENSTOCK_AUTOSCALE_PANIC_S`, with what the machine has."""
+    `PENSTOCK_PROCESS_LIMIT`, `PENSTOCK_FILE_LIMIT`, `PENSTOCK_REPLICA_MEMORY_MB`, `PENSTOCK_SCALE_TO_ZERO_AFTER_S`,
+    `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with what the machine has."""
     devices: tuple[str, ...] = ()
     """`CUDA_VISIBLE_DEVICES`: the GPUs that replicas may be given; all that are found by default."""
 
@@ -143,10 +143,11 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
             request_timeout_s=_number(environment, "PENSTOCK_REQUEST_TIMEOUT_S", defaults.request_timeout_s, 0.1, 3600),
             queue_size=_whole(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000),
             memory_mb=machine.memory_mb,
-            memory_limit_mb=_whole(environment, MEMORY, 0, *RANGES[MEMORY]) or None,
+            memory_limit_mb=_optional_whole(environment, MEMORY, *RANGES[MEMORY]),
             process_limit=_whole(environment, TASKS, defaults.process_limit, *RANGES[TASKS]),
             file_limit=_whole(environment, FILES, defaults.file_limit, *RANGES[FILES]),
             gpus=len(devices),
+            replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30),
             windows=Windows(
                 stable_s=stable_s,
                 panic_s=_whole(
@@ -191,6 +192,10 @@ def _whole(environment: Mapping[str, str], name: str, default: int, low: int, hi
     if value != int(value):
         raise BadSetting(f"{name}: got '{environment[name]}'; wanted a whole number from {low} to {high}.")
     return int(value)
+
+
+def _optional_whole(environment: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+    return _whole(environment, name, low, low, high) if environment.get(name) else None
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:

@@ -64,8 +64,9 @@ class Cluster:
                 info.deaths,
                 info.message,
                 info.was_woken,
-                ended_at_ms=info.ended_at_ms,
-                retry_at_ms=info.retry_at_ms,
+                info.check,
+                info.ended_at_ms,
+                info.retry_at_ms,
             )
             seen.setdefault(info.spec.endpoint_name, []).append(replica)
         replicas = {name: tuple(own) for name, own in seen.items()}

@@ -50,5 +50,7 @@ class Limits:
     """Descriptors that one process of a replica may have open."""
     gpus: int = 0
     """GPUs that the stack may use."""
+    replica_memory_mb: int | None = None
+    """Memory that all replicas together may take, MiB; None for no bound."""
     windows: Windows = field(default_factory=Windows)
     """Of the autoscaler."""

@@ -8,10 +8,13 @@ from enum import StrEnum
 from penstock.domain.confinement import Confinement, confinement_of
 from penstock.domain.devices import GPUS_OF, lack
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 
 MAX_DEPLOY_DEATHS = 3
 """A new replica that died this often before it was ready has failed."""
+_DRAIN_MARGIN_S = 3.0
+"""How much longer than its last request a replica may take to end."""
 
 
 class ReplicaState(StrEnum):
@@ -46,6 +49,11 @@ class ReplicaSpec:
     gpus: int = 0
     """How many devices it is given."""
 
+    @property
+    def request_timeout_s(self) -> float:
+        """The time limit of one request, seconds."""
+        return self.drain_timeout_s - _DRAIN_MARGIN_S
+
 
 @dataclass(frozen=True, slots=True)
 class Replica:
@@ -61,6 +69,8 @@ class Replica:
     """Why its last process ended; empty if none has, or if it was to sleep."""
     was_woken: bool = False
     """A request woke it, and nobody has asked for it to run since."""
+    check: ModelCheck | None = None
+    """What it last found out about its model; None as long as it has not come so far."""
     ended_at_ms: int = 0
     """When that was, milliseconds since the epoch."""
     retry_at_ms: int = 0
@@ -127,7 +137,7 @@ def replica_specs(
             config_version=config_version,
             model=entity.model,
             environment=entity.environment,
-            drain_timeout_s=entity.request_timeout_s(limits) + 3,
+            drain_timeout_s=entity.request_timeout_s(limits) + _DRAIN_MARGIN_S,
             confinement=confinement_of(entity.environment, workload_type, limits),
             gpus=GPUS_OF.get(workload_type, 0),
         )

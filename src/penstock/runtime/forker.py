@@ -76,7 +76,7 @@ class Forker:
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
             packet = self._own_end.recv(MAX_PACKET_BYTES)
-            if not packet:  # there will be no fork server any more
+            if not packet:  # the other end is closed for good
                 self._loop.remove_reader(self._own_end)
                 return
             answer = answers.decode(packet)
