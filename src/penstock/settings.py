@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS
+from penstock.domain.devices import VISIBLE, usable
 from penstock.domain.environment import EnvManager
-from penstock.domain.limits import Limits, Windows
+from penstock.domain.limits import Limits, Machine, Windows
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 PARTIAL_SUFFIX = ".partial"
@@ -121,22 +123,25 @@ class Settings:
     alias_poll_s: float = 10.0
     """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
     limits: Limits = field(default_factory=Limits)
-    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_REPLICA_MEMORY_MB`,
-    `PENSTOCK_SCALE_TO_ZERO_AFTER_S`, `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with the machine's
-    cores."""
+    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_MEMORY_LIMIT_MB`,
+    `PENSTOCK_PROCESS_LIMIT`, `PENSTOCK_FILE_LIMIT`, `PENSTOCK_REPLICA_MEMORY_MB`, `PENSTOCK_SCALE_TO_ZERO_AFTER_S`,
+    `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with what the machine has."""
+    devices: tuple[str, ...] = ()
+    """`CUDA_VISIBLE_DEVICES`: the GPUs that replicas may be given; all that are found by default."""
 
 
 class BadSetting(Exception):
     """A variable or option holds something that it may not hold."""
 
 
-def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
-    """Settings from the environment.
+def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
+    """Settings from the environment, for this machine.
 
     Raises:
         BadSetting: naming the variable, what it holds and what was wanted.
     """
-    defaults = Limits(cores=cores)
+    defaults = Limits()
+    devices = usable(machine.gpus, environment.get(VISIBLE))
     stable_s = _whole(environment, "PENSTOCK_AUTOSCALE_STABLE_S", defaults.windows.stable_s, 2, 3600)
     return Settings(
         home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().resolve()),
@@ -148,10 +153,15 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         limits=Limits(
-            cores=cores,
+            cores=machine.cores,
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
             request_timeout_s=_number(environment, "PENSTOCK_REQUEST_TIMEOUT_S", defaults.request_timeout_s, 0.1, 3600),
             queue_size=_whole(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000),
+            memory_mb=machine.memory_mb,
+            memory_limit_mb=_optional_whole(environment, MEMORY, *RANGES[MEMORY]),
+            process_limit=_whole(environment, TASKS, defaults.process_limit, *RANGES[TASKS]),
+            file_limit=_whole(environment, FILES, defaults.file_limit, *RANGES[FILES]),
+            gpus=len(devices),
             replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30),
             windows=Windows(
                 stable_s=stable_s,
@@ -167,6 +177,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
                 ),
             ),
         ),
+        devices=devices,
     )
 
 

@@ -43,6 +43,8 @@ from penstock.cli.session import (
 from penstock.client.api import ApiClient, ApiError, Unreachable
 from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
 from penstock.processes.supervisor import AlreadyRunning, CannotStart, Running, supervise
+from penstock.runtime.cgroups import obstacle, own_facts
+from penstock.runtime.warden import method
 from penstock.settings import Settings, TlsFiles, tracking_authorization
 from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import SocketFolder
@@ -196,9 +198,11 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     endpoints = ApiClient(stack.local_url, stack.token).call("GET", "/api/2.0/serving-endpoints")["endpoints"]
     states = [{"name": e["name"], "creator": e["creator"], **e["state"]} for e in endpoints]
     if as_json:
-        print_json({"url": stack.url, "pid": stack.pid, "mlflow_url": stack.mlflow_url, "endpoints": states})
+        document = {"url": stack.url, "pid": stack.pid, "mlflow_url": stack.mlflow_url, "endpoints": states}
+        print_json({**document, "limits": stack.limits, "gpus": stack.gpus})
         return
     stderr.print(f"Running at {stack.url} (pid {stack.pid}), {len(states)} endpoint(s).")
+    stderr.print(f"Limits of replicas are {stack.limits}. GPUs: {', '.join(stack.gpus) or 'none'}.", soft_wrap=True)
     print_table(
         ("ENDPOINT", "READY", "UPDATE", "SUSPEND"),
         [(s["name"], s["ready"], s["config_update"], s["suspend"]) for s in states],
@@ -279,6 +283,7 @@ def doctor(home: HomeOption = None, port: PortOption = None, as_json: JsonOption
         _check_python(),
         _check_home(settings),
         _check_disk(settings),
+        *_check_replicas(settings, home),
         _check_stack(settings, home),
     ]
     if as_json:
@@ -318,6 +323,19 @@ def _check_disk(settings: Settings) -> Check:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     return "disk", "ok" if free >= _MIN_FREE_BYTES else "warn", f"{free >> 20} MB free"
+
+
+def _check_replicas(settings: Settings, home: Path | None) -> tuple[Check, Check]:
+    """How a running stack keeps the limits of its replicas, or one that was started from here would."""
+    try:
+        stack = running_stack(home)
+        limits, gpus = stack.limits, stack.gpus
+    except CommandFailed:
+        limits, gpus = method(obstacle(own_facts())), settings.devices
+    return (
+        ("limits", "warn" if limits.startswith("not kept") else "ok", limits),
+        ("gpus", "ok", ", ".join(gpus) or "none"),
+    )
 
 
 def _check_stack(settings: Settings, home: Path | None) -> Check:

@@ -16,6 +16,7 @@ from penstock.control.cluster import Cluster
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
 from penstock.domain.access import Grant, GranteeKind, Level
+from penstock.domain.devices import lack
 from penstock.domain.endpoint import (
     Deployment,
     Endpoint,
@@ -29,6 +30,7 @@ from penstock.domain.endpoint import (
     stop,
 )
 from penstock.domain.errors import CallerError, ResourceAlreadyExists, ResourceDoesNotExist
+from penstock.domain.limits import Limits
 from penstock.domain.names import check_endpoint_name
 from penstock.domain.requests import ConfigRequest, EndpointRequest, EntityRequest
 from penstock.domain.served_entity import ModelVersion, ServedEntity
@@ -51,6 +53,7 @@ class Endpoints:
         publisher: Publisher,
         secrets: Secrets,
         wake: Callable[[Iterable[str]], None],
+        limits: Limits,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -58,6 +61,7 @@ class Endpoints:
         self._publisher = publisher
         self._secrets = secrets
         self._wake = wake
+        self._limits = limits
 
     def all(self) -> list[Endpoint]:
         """All endpoints, oldest first."""
@@ -82,7 +86,8 @@ class Endpoints:
         """What is seen of one entity of one of its configs."""
         status = entity_status(endpoint, config, entity, self._cluster.replicas_of(endpoint.name))
         if status.deployment in (Deployment.CREATING, Deployment.RECOVERING):
-            return replace(status, message=self._secrets.obstacle(entity) or status.message)
+            missing = lack(entity.sizing.workload_type, self._limits.gpus)
+            return replace(status, message=missing or self._secrets.obstacle(entity) or status.message)
         return status
 
     async def create(self, request: EndpointRequest, creator: str) -> Endpoint:

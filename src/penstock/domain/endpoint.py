@@ -354,18 +354,18 @@ def entity_status(
         return EntityStatus(Deployment.ABORTED, message, **seen)
     if endpoint.stopped:
         return EntityStatus(Deployment.ABORTED, "The endpoint is stopped.", **seen)
+    story = max(own, key=lambda replica: replica.ended_at_ms).story if own else ""
     if seen["ready"]:
-        return EntityStatus(Deployment.READY, "", **seen)
+        return EntityStatus(Deployment.READY, story, **seen)
     if ReplicaState.ASLEEP in states:
         return EntityStatus(Deployment.READY, "Scaled to zero; the next request starts a replica.", **seen)
     if config.is_waiting:
         return EntityStatus(Deployment.CREATING, _wait_of(entity), **seen)
     if is_pending:
-        return EntityStatus(Deployment.CREATING, "Creating resources for served entity.", **seen)
+        return EntityStatus(Deployment.CREATING, story or "Creating resources for served entity.", **seen)
     if _answers(entity, own):
         return EntityStatus(Deployment.READY, "On its way to or from zero.", **seen)
-    message = next((replica.message for replica in own if replica.message), "No replica is ready; one is starting.")
-    return EntityStatus(Deployment.RECOVERING, message, **seen)
+    return EntityStatus(Deployment.RECOVERING, story or "No replica is ready; one is starting.", **seen)
 
 
 def _replicas_of(deployment: str, replicas: Iterable[Replica]) -> list[Replica]:

@@ -150,7 +150,7 @@ async def _running(
             loops.create_task(autoscaler.run(), name="scale"),
         ]
         yield Parts(
-            endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add),
+            endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
             history=History(
                 database, HistoryStore(database.engine), event_store, registry, publisher, secrets, queue.add
             ),

@@ -27,6 +27,7 @@ import msgspec
 
 from penstock.control.logs import log_file
 from penstock.domain.access import agent_token
+from penstock.domain.devices import VISIBLE, assign
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState, may_be_forked
 from penstock.domain.secrets import Plaintext
@@ -53,7 +54,8 @@ from penstock.runtime.forker import Forker
 from penstock.runtime.lock import Locked, lock
 from penstock.runtime.parent import adopt_orphans
 from penstock.runtime.supervisor_server import SupervisorServer
-from penstock.runtime.tree import ChildPlan, ProcessTree
+from penstock.runtime.tree import Child, ChildPlan, ProcessTree
+from penstock.runtime.warden import Warden
 from penstock.settings import PARTIAL_SUFFIX, Home, Settings
 from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder, slot_socket
@@ -130,7 +132,10 @@ class Supervisor:
         self._replica_token = secrets.token_hex(32)
         self._replica_secret = secrets.token_hex(32)
         self._server = SupervisorServer(self._describe, self)
-        self._tree = ProcessTree(self._on_change)
+        self._tree = ProcessTree(self._on_change, self._on_end)
+        self._warden = Warden(self._tree)
+        self._devices: dict[str, tuple[str, ...]] = {}
+        """The GPUs of each slot that has some."""
         self._fork_servers = ForkServers(self._tree, self._zygote_plan) if sys.platform == "linux" else None
         self._environments = environment_settings(os.environ, settings)
         self._stopping = asyncio.Event()
@@ -139,6 +144,7 @@ class Supervisor:
         """Start everything, wait until told to stop, stop everything."""
         adopt_orphans()
         _raise_file_limit()
+        _log.info("limits of replicas are %s; %d GPU(s)", self._warden.method, len(self._settings.devices))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -155,6 +161,7 @@ class Supervisor:
                 await self._stopping.wait()
         finally:
             await self._stop_all()
+            self._warden.close()
             server.close()
             for name in (SUPERVISOR, CONTROL_PLANE, ROUTING):
                 self._sockets.remove(name)
@@ -181,10 +188,15 @@ class Supervisor:
     def _on_change(self) -> None:
         for slot in [slot for slot in self._specs if slot not in self._tree]:
             del self._specs[slot]
+            self._devices.pop(slot, None)
             self._sockets.remove(slot_socket(slot))
         if self._fork_servers is not None:
             self._fork_servers.follow()
+        self._warden.attend()
         self._server.notify()
+
+    def _on_end(self, child: Child, exit_code: int) -> str | None:
+        return self._warden.bury(child, exit_code)
 
     def _forker_of(self, deployment: str, environment: str | None) -> Forker | None:
         """What forks a replica that ran in an environment last; of a new one, that in which others of its kind run."""
@@ -303,7 +315,11 @@ class Supervisor:
         return replace(plan, environment=foreign.variables(variables, ()), python=str(foreign.python))
 
     def _replica_plan(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], check: ModelCheck | None) -> ChildPlan:
-        own = {**spec.environment, **{name: secret.text for name, secret in secrets.items()}}
+        own = {
+            **self._pinned(spec),
+            **spec.environment,
+            **{name: secret.text for name, secret in secrets.items()},
+        }
         listener = self._sockets.listen(slot_socket(spec.slot))
         tracking_uri = self._settings.tracking_uri
         return ChildPlan(
@@ -332,7 +348,20 @@ class Supervisor:
             listeners=(listener,),
             drain_timeout_s=spec.drain_timeout_s,
             forker=partial(self._forker_of, spec.deployment) if may_be_forked(own) else lambda _: None,
+            confinement=spec.confinement,
+            group=spec.deployment,
         )
+
+    def _pinned(self, spec: ReplicaSpec) -> dict[str, str]:
+        """The variables that give a replica its GPUs, those that the fewest others have unless it names its own."""
+        if not spec.gpus:
+            return {}
+        if VISIBLE in spec.environment:
+            own = tuple(spec.environment[VISIBLE].split(","))
+        else:
+            own = assign(self._settings.devices, self._devices.values(), spec.gpus)
+        self._devices[spec.slot] = own
+        return {VISIBLE: ",".join(own), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
     def _url(self) -> str:
         """The address for clients; without TLS the one for clients on this machine."""
@@ -375,6 +404,8 @@ class Supervisor:
             "local_url": running.local_url,
             "pid": running.pid,
             "mlflow_url": running.mlflow_url,
+            "limits": self._warden.method,
+            "gpus": list(self._settings.devices),
         }
         temporary = self._home.status_file.with_suffix(".new")
         temporary.write_text(json.dumps(document))

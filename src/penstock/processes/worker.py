@@ -16,6 +16,7 @@ from penstock.flavors.pyfunc import one_line, root_cause
 from penstock.processes.launch import WorkerLaunch, begin, forget_instructions, report_failure, report_ready
 from penstock.processes.model_environment import EnvironmentUnusable, settle
 from penstock.processes.preflight import CheckFailed, check_model, plan_for
+from penstock.runtime.rlimits import confine_this_process
 from penstock.settings import Home
 from penstock.stores.artifacts import fetch_model
 from penstock.stores.model_files import read_traits
@@ -31,6 +32,7 @@ def main(*, is_forked: bool = False) -> None:
     started_s = time.perf_counter()
     launch = begin(WorkerLaunch)
     folder, environment, traits = _at_home(launch)
+    confine_this_process(launch.spec.confinement)
     if traits.is_talking:
         os.environ.update(agent_environment(launch, os.environ))
     spec, own = launch.spec, launch.spec.environment

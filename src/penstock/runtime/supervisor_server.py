@@ -87,6 +87,8 @@ class SupervisorServer:
                         child.message,
                         was_woken=child.was_woken,
                         check=child.check,
+                        ended_at_ms=child.ended_at_ms,
+                        retry_at_ms=child.retry_at_ms,
                     )
                 )
         return Snapshot(request_id, processes, replicas)

@@ -118,6 +118,8 @@ class ReplicaInfo(msgspec.Struct, frozen=True):
     message: str
     was_woken: bool = False
     check: ModelCheck | None = None
+    ended_at_ms: int = 0
+    retry_at_ms: int = 0
 
 
 class Snapshot(msgspec.Struct, tag=True, frozen=True):

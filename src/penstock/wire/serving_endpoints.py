@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from penstock.domain.access import Level
+from penstock.domain.confinement import RANGES as CONFINEMENT_RANGES
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
 from penstock.domain.environment import EnvManager
 from penstock.domain.errors import InvalidParameterValue
@@ -218,6 +219,8 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_number(environment, at, "PENSTOCK_REQUEST_TIMEOUT_S", float, 0.1, 3600)
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
     _check_number(environment, at, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", float, 1, 2_592_000)
+    for name, (low, high) in CONFINEMENT_RANGES.items():
+        _check_number(environment, at, name, int, low, high)
     _check_choice(environment, at, "PENSTOCK_EXECUTOR", tuple(ExecutorKind))
     _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
     _check_choice(environment, at, "PENSTOCK_ENV_MANAGER", tuple(EnvManager))

@@ -199,6 +199,10 @@ def test_unknown_fields_are_ignored_at_every_level() -> None:
             "environment_vars.PENSTOCK_REQUEST_TIMEOUT_S: got 'nan'; wanted a number from 0.1 to 3600",
         ),
         (
+            {"served_entities": [{**E, "environment_vars": {"PENSTOCK_MEMORY_LIMIT_MB": "4 GB"}}]},
+            "environment_vars.PENSTOCK_MEMORY_LIMIT_MB: got '4 GB'; wanted a number from 64 to 16777216",
+        ),
+        (
             {"served_entities": [{**E, "environment_vars": {"PENSTOCK_QUEUE_SIZE": "1.5"}}]},
             "environment_vars.PENSTOCK_QUEUE_SIZE: got '1.5'; wanted a",
         ),
