@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS
+from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS, machine_share_mb
 from penstock.domain.devices import VISIBLE, usable
 from penstock.domain.environment import EnvManager
 from penstock.domain.limits import Limits, Machine, Windows
@@ -162,7 +162,8 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
             process_limit=_whole(environment, TASKS, defaults.process_limit, *RANGES[TASKS]),
             file_limit=_whole(environment, FILES, defaults.file_limit, *RANGES[FILES]),
             gpus=len(devices),
-            replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30),
+            replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30)
+            or machine_share_mb(machine.memory_mb),
             windows=Windows(
                 stable_s=stable_s,
                 panic_s=_whole(
