@@ -65,6 +65,14 @@ CertOption = Annotated[
 ]
 KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="The certificate's key (PEM, no passphrase).")]
 
+WheelhouseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--wheelhouse",
+        help="Build environments of models from the wheels in this folder alone, offline; else $PENSTOCK_WHEELHOUSE.",
+    ),
+]
+
 _LOGIN_TIMEOUT_S = 5.0
 _MIN_FREE_BYTES = 1 << 30
 
@@ -77,17 +85,23 @@ def stack_settings(
     tracking_uri: str | None = None,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    wheelhouse: Path | None = None,
 ) -> Settings:
     """Settings with what the command line says; raises CommandFailed for what cannot be."""
     settings = settings_for(home)
     if tracking_uri is not None and not tracking_uri.startswith(("http://", "https://")):
         raise CommandFailed(f"--tracking-uri: got '{tracking_uri}'; wanted an address that begins with http.", USAGE)
+    wheels = settings.wheelhouse if wheelhouse is None else wheelhouse.expanduser().resolve()
+    if wheels is not None and not wheels.is_dir():
+        name = "PENSTOCK_WHEELHOUSE" if wheelhouse is None else "--wheelhouse"
+        raise CommandFailed(f"{name}: got '{wheels}'; wanted a folder that exists.", USAGE)
     return replace(
         settings,
         host=settings.host if host is None else host,
         port=settings.port if port is None else port,
         gateways=gateways,
         tls=_tls_files(tls_cert, tls_key),
+        wheelhouse=wheels,
         tracking_uri=tracking_uri,
         tracking_authorization=None if tracking_uri is None else tracking_authorization(os.environ),
     )
@@ -102,10 +116,11 @@ def up(
     tracking_uri: TrackingOption = None,
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
+    wheelhouse: WheelhouseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a stack and keep it running until Ctrl-C."""
-    settings = stack_settings(home, host, port, gateways, tracking_uri, tls_cert, tls_key)
+    settings = stack_settings(home, host, port, gateways, tracking_uri, tls_cert, tls_key, wheelhouse)
     if settings.tls is None and not _is_loopback(settings.host):
         stderr.print(
             f"[bold yellow]Warning:[/] listening on {settings.host} without TLS: tokens and data cross the network "
@@ -214,7 +229,7 @@ def ps(home: HomeOption = None, as_json: JsonOption = False) -> None:
         print_json([msgspec.to_builtins(process) for process in processes])
         return
     print_table(
-        ("PID", "ROLE", "STATE", "ENDPOINT", "ENTITY", "CONFIG", "RSS MB", "RESTARTS"),
+        ("PID", "ROLE", "STATE", "ENDPOINT", "ENTITY", "CONFIG", "ENVIRONMENT", "RSS MB", "RESTARTS"),
         [
             (
                 p.pid,
@@ -223,6 +238,7 @@ def ps(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 p.endpoint,
                 p.entity,
                 p.config_version,
+                p.environment,
                 (p.rss_bytes or 0) >> 20,
                 p.restarts,
             )

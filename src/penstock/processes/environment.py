@@ -8,7 +8,9 @@ from pathlib import Path
 import psutil
 
 from penstock.domain.devices import VISIBLE
-from penstock.settings import Home
+from penstock.processes.launch import EnvironmentSettings
+from penstock.processes.package_indexes import build_variables, pip_files, pip_options
+from penstock.settings import Home, Settings
 
 _MARK = "PENSTOCK_SUPERVISED_HOME"
 _PASSED_TO_REPLICAS = frozenset(
@@ -76,6 +78,22 @@ def replica_environment(
         **own,
         _MARK: str(home.path),
     }
+
+
+def environment_settings(
+    environment: Mapping[str, str], settings: Settings, folder: Path | None = None
+) -> EnvironmentSettings:
+    """How environments of models are built, with what the user has configured for uv or pip.
+
+    They are kept in the home folder unless another is given.
+    """
+    variables = build_variables(environment, pip_options(pip_files(environment)))
+    return EnvironmentSettings(
+        folder=str(settings.home.environments if folder is None else folder),
+        manager=settings.env_manager,
+        wheelhouse=None if settings.wheelhouse is None else str(settings.wheelhouse),
+        variables={**variables, _MARK: str(settings.home.path)},
+    )
 
 
 def lone_environment(

@@ -105,6 +105,7 @@ class SupervisorServer:
             entity=spec.entity_name if spec else None,
             config_version=spec.config_version if spec else None,
             restarts=child.restarts,
+            environment=child.environment or "",
         )
 
     def _send_snapshots(self) -> None:

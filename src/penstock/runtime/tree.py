@@ -57,8 +57,11 @@ class ChildPlan:
     """Listening sockets that the child inherits; they stay open here while the child is dead."""
     drain_timeout_s: float = 30.0
     """How long after SIGTERM the child is killed."""
-    forker: Forker | None = None
-    """Forks the child, whenever it can, in place of a process that has to import everything itself."""
+    forker: Callable[[str | None], Forker | None] = lambda _: None
+    """Given the Python environment in which the child ran last, what forks it in place of a process that has to import
+    everything itself."""
+    python: str = sys.executable
+    """The interpreter of a process of its own."""
     confinement: Confinement | None = None
     """What the child and all that it starts may use; None for a process of ours."""
     group: str = ""
@@ -83,6 +86,8 @@ class Child:
     """When that was."""
     retry_at_ms: int = 0
     """When the next one is started, while there is none."""
+    environment: str | None = None
+    """The Python environment in which it was last ready: empty for ours, None if that is not known yet."""
     check: ModelCheck | None = None
     """What the last process that came so far found out about its model; kept while the next one starts."""
     was_woken: bool = False
@@ -95,6 +100,7 @@ class Child:
     _reported_failure: bool = False
     _ready_since: float | None = None
     _process: subprocess.Popen[bytes] | None = None
+    _forker: Forker | None = None
     _capture: Capture | None = None
     _status_pipe: int | None = None
     _status_bytes: bytearray = field(default_factory=bytearray)
@@ -229,7 +235,7 @@ class ProcessTree:
         capture = child._capture = Capture(CappedLog(plan.start_log))
         status_read, status_write = os.pipe()
         inherited = [status_write, *(listener.fileno() for listener in plan.listeners)]
-        forker = plan.forker if plan.forker is not None and plan.forker.is_ready and not afresh else None
+        forker = child._forker = None if afresh else plan.forker(child.environment)
         process = None
         try:
             with unnamed_file(plan.document(status_write), plan.folder) as document:
@@ -239,7 +245,7 @@ class ProcessTree:
                     forker.fork(plan.environment, plan.folder, descriptors, partial(self._forked, child, capture))
                 else:
                     process = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own
-                        [sys.executable, "-P", "-m", plan.module],
+                        [plan.python, "-P", "-m", plan.module],
                         stdin=document,
                         stdout=capture.write_end,
                         stderr=capture.write_end,
@@ -312,6 +318,7 @@ class ProcessTree:
             return
         child._ready_since = self._loop.time()
         child.load_failed = False
+        child.environment = report.environment
         if child._capture is not None:
             child._capture.log = CappedLog(child.plan.run_log)
         if child.state is ReplicaState.STARTING:
@@ -335,7 +342,7 @@ class ProcessTree:
                 self._strangers.clear()
 
     def _is_forking(self) -> bool:
-        return any(child.plan.forker is not None and child.plan.forker.is_busy for child in self)
+        return any(child._forker is not None and child._forker.is_busy for child in self)
 
     def _bury(self, child: Child, exit_code: int) -> None:
         if child._process is not None:
