@@ -35,8 +35,8 @@ _LOOKING_SHARE = 0.02
 """Of a core, what looking at one replica may cost, unless it is so dear that it would not be looked at for a second."""
 _DEAREST_S = 1.0
 
-_LEAK_SHARE = 0.85
-LEAK_FOR_S = 2.0
+_LEAK_SHARE = 0.8
+LEAK_FOR_S = 1.0
 """Memory that is not given back in this time is taken for a leak."""
 
 
@@ -106,7 +106,7 @@ def oom(used_mb: int, cap_mb: int) -> str:
 class Growth:
     """How a replica's memory has grown since it became ready.
 
-    Memory that comes and goes with requests is no leak. So what counts is the least that was seen in the last seconds,
+    Memory that comes and goes with requests is no leak. So what counts is the least that was seen in the last second,
     and of the room only that which was left when the replica became ready: a model that fills most of its cap from the
     beginning is not replaced again and again.
     """
