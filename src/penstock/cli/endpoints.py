@@ -88,7 +88,7 @@ def create(
         body["config"] = _config(model, config)
     api = api_of(home)
     endpoint = api.call("POST", "/api/2.0/serving-endpoints", body)
-    _show(_wait(api, name, timeout) if wait else endpoint, as_json)
+    _show(wait_until_updated(api, name, timeout) if wait else endpoint, as_json)
 
 
 @app.command()
@@ -105,7 +105,7 @@ def update(
     """Give an endpoint a new config; the old one serves until the new one is ready."""
     api = api_of(home)
     endpoint = api.call("PUT", endpoint_path(name, "/config"), _config(model, config))
-    _show(_wait(api, name, timeout) if wait else endpoint, as_json)
+    _show(wait_until_updated(api, name, timeout) if wait else endpoint, as_json)
 
 
 @app.command()
@@ -181,7 +181,7 @@ def start(
     """Start a stopped endpoint."""
     api = api_of(home)
     endpoint = api.call("POST", endpoint_path(name, "/config:start"))
-    _show(_wait(api, name, timeout) if wait else endpoint, as_json)
+    _show(wait_until_updated(api, name, timeout) if wait else endpoint, as_json)
 
 
 def _config(models: list[str] | None, file: Path | None) -> dict[str, Any]:
@@ -227,7 +227,12 @@ def _read_data(data: str) -> bytes:
         raise CommandFailed(f"--data {data}: {exc.strerror}", USAGE) from exc
 
 
-def _wait(api: ApiClient, name: str, timeout_s: float) -> dict[str, Any]:
+def wait_until_updated(api: ApiClient, name: str, timeout_s: float) -> dict[str, Any]:
+    """The endpoint once its update has ended.
+
+    Raises:
+        CommandFailed: the update failed, or has not ended in time.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         endpoint: dict[str, Any] = api.call("GET", endpoint_path(name))

@@ -2,7 +2,7 @@
 
 import typer
 
-from penstock.cli import endpoints, login, models, principals, quickstart, secrets, stack, tokens
+from penstock.cli import apply, endpoints, login, models, principals, quickstart, secrets, stack, tokens
 
 app = typer.Typer(
     name="penstock",
@@ -20,6 +20,8 @@ app.command()(stack.env)
 app.command()(login.login)
 app.command()(stack.doctor)
 app.command("version")(stack.show_version)
+app.command()(apply.apply)
+app.command()(apply.export)
 app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
