@@ -2,7 +2,7 @@
 
 import typer
 
-from penstock.cli import apply, endpoints, login, models, principals, quickstart, secrets, stack, tokens
+from penstock.cli import apply, backup, endpoints, login, models, principals, quickstart, secrets, stack, tokens
 
 app = typer.Typer(
     name="penstock",
@@ -19,6 +19,8 @@ app.command()(stack.ps)
 app.command()(stack.env)
 app.command()(login.login)
 app.command()(stack.doctor)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command("version")(stack.show_version)
 app.command()(apply.apply)
 app.command()(apply.export)
