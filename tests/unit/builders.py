@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from penstock.domain.endpoint import (
     ConfigUpdate,
@@ -17,12 +18,18 @@ from penstock.domain.endpoint import (
 )
 from penstock.domain.limits import Limits
 from penstock.domain.replica import Replica, ReplicaSpec, ReplicaState, replica_specs
+from penstock.domain.scaling import replicas_of
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.sizing import Sizing
 from penstock.domain.traffic import Route
 
 ENDPOINT_ID = "e" * 32
 LIMITS = Limits(cores=2, deploy_timeout_s=1200, request_timeout_s=297, queue_size=1000)
+
+
+def limits_of(cores: int) -> Limits:
+    """The limits of a machine with so many cores."""
+    return replace(LIMITS, cores=cores)
 
 
 def entity(
@@ -63,13 +70,25 @@ def live(*entities: ServedEntity, routes: tuple[Route, ...] = ()) -> Endpoint:
     return complete(switch(updating(empty_endpoint(), *(entities or (entity(),)), routes=routes)))
 
 
-def specs_of(endpoint: Endpoint, config: EndpointConfig | None, limits: Limits = LIMITS) -> tuple[ReplicaSpec, ...]:
-    """The replicas that serve a config."""
+def specs_of(
+    endpoint: Endpoint,
+    config: EndpointConfig | None,
+    limits: Limits = LIMITS,
+    scales: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[ReplicaSpec, ...]:
+    """The replicas that serve a config; of an entity at zero the one that sleeps."""
     assert config is not None
     return tuple(
         spec
         for served in config.entities
-        for spec in replica_specs(endpoint.id, endpoint.name, config.version, served, limits)
+        for spec in replica_specs(
+            endpoint.id,
+            endpoint.name,
+            config.version,
+            served,
+            max(1, replicas_of(served.deployment_key(endpoint.id), served, limits, scales)),
+            limits,
+        )
     )
 
 

@@ -5,7 +5,7 @@ acknowledged a table, a restart), it does the same.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from penstock.client.supervisor import SupervisorClient
@@ -20,6 +20,7 @@ from penstock.domain.planning import (
     Action,
     CompleteUpdate,
     FailUpdate,
+    RestReplica,
     StartReplica,
     StopReplica,
     SwitchTraffic,
@@ -45,6 +46,7 @@ class Reconciler:
         publisher: Publisher,
         secrets: Secrets,
         limits: Limits,
+        scales: Mapping[str, int],
         logs: Path,
     ) -> None:
         self._database = database
@@ -53,6 +55,7 @@ class Reconciler:
         self._publisher = publisher
         self._secrets = secrets
         self._limits = limits
+        self._scales = scales
         self._logs = logs
 
     async def reconcile(self, name: str) -> float | None:
@@ -70,6 +73,7 @@ class Reconciler:
             self._publisher.routing(),
             now_ms(),
             self._limits,
+            self._scales,
         )
         for action in actions:
             _log.info("endpoint %s: %s", name, action)
@@ -83,8 +87,10 @@ class Reconciler:
 
     async def _act(self, endpoint: Endpoint | None, action: Action) -> None:
         match action:
-            case StartReplica(spec=spec):
-                await self._launch(spec)
+            case StartReplica(spec=spec, is_asleep=is_asleep):
+                await self._launch(spec, is_asleep=is_asleep)
+            case RestReplica(slot=slot):
+                await self._supervisor.rest(slot)
             case StopReplica(slot=slot):
                 await self._supervisor.stop(slot)
             case SwitchTraffic():
@@ -94,7 +100,7 @@ class Reconciler:
             case FailUpdate(failures=failures):
                 self._save(endpoint, lambda planned: fail(planned, failures))
 
-    async def _launch(self, spec: ReplicaSpec) -> None:
+    async def _launch(self, spec: ReplicaSpec, *, is_asleep: bool) -> None:
         """Start a replica, unless its secrets cannot be opened: the rest of the endpoint is not to wait for that."""
         try:
             secrets = self._secrets.values_for(spec)
@@ -103,7 +109,7 @@ class Reconciler:
                 "endpoint %s: %s is not started, a secret cannot be decrypted: %s", spec.endpoint_name, spec.slot, exc
             )
             return
-        await self._supervisor.launch(spec, secrets)
+        await self._supervisor.launch(spec, secrets, is_asleep=is_asleep)
 
     def _save(self, planned: Endpoint | None, change: Callable[[Endpoint], Endpoint]) -> None:
         """Apply a change to the stored endpoint and publish what it makes of the routing table.

@@ -243,19 +243,21 @@ def resealed(endpoint: Endpoint, reseal: Callable[[Sealed], Sealed]) -> Endpoint
 
 
 def is_ready(endpoint: Endpoint, replicas: Iterable[Replica]) -> bool:
-    """Whether every served entity of the active config has a ready replica."""
+    """Whether every served entity of the active config answers: a replica is ready, or sleeps until it is asked."""
     if endpoint.active is None or endpoint.stopped:
         return False
-    ready = {replica.spec.deployment for replica in replicas if replica.state is ReplicaState.READY}
-    return all(entity.deployment_key(endpoint.id) in ready for entity in endpoint.active.entities)
+    replicas = list(replicas)
+    return all(
+        _answers(entity, _replicas_of(entity.deployment_key(endpoint.id), replicas))
+        for entity in endpoint.active.entities
+    )
 
 
 def entity_status(
     endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity, replicas: Iterable[Replica]
 ) -> EntityStatus:
     """What to say of one entity of the active or the pending config."""
-    key = entity.deployment_key(endpoint.id)
-    own = [replica for replica in replicas if replica.spec.deployment == key]
+    own = _replicas_of(entity.deployment_key(endpoint.id), replicas)
     states = [replica.state for replica in own]
     counts = {
         "ready": states.count(ReplicaState.READY),
@@ -272,7 +274,24 @@ def entity_status(
         return EntityStatus(Deployment.ABORTED, "The endpoint is stopped.", **counts)
     if counts["ready"]:
         return EntityStatus(Deployment.READY, "", **counts)
+    if ReplicaState.ASLEEP in states:
+        return EntityStatus(Deployment.READY, "Scaled to zero; the next request starts a replica.", **counts)
     if is_pending:
         return EntityStatus(Deployment.CREATING, "Creating resources for served entity.", **counts)
+    if _answers(entity, own):
+        return EntityStatus(Deployment.READY, "On its way to or from zero.", **counts)
     message = next((replica.message for replica in own if replica.message), "No replica is ready; one is starting.")
     return EntityStatus(Deployment.RECOVERING, message, **counts)
+
+
+def _replicas_of(deployment: str, replicas: Iterable[Replica]) -> list[Replica]:
+    return [replica for replica in replicas if replica.spec.deployment == deployment]
+
+
+def _answers(entity: ServedEntity, own: Sequence[Replica]) -> bool:
+    """Whether requests are answered, if need be after a start: one that may sleep is on its way from or to zero."""
+    waking = {ReplicaState.STARTING, ReplicaState.DRAINING} if entity.sizing.scale_to_zero else set()
+    return any(
+        replica.state in {ReplicaState.READY, ReplicaState.ASLEEP} or (replica.state in waking and not replica.deaths)
+        for replica in own
+    )

@@ -5,20 +5,30 @@ and a restart of the control plane are all the same computation. Applying its ac
 no action once the endpoint is where it should be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
 from penstock.domain.external_model import NOT_SERVED
 from penstock.domain.limits import Limits
 from penstock.domain.replica import Replica, ReplicaSpec, ReplicaState, replica_specs
+from penstock.domain.scaling import replicas_of
+from penstock.domain.served_entity import ServedEntity
 
 
 @dataclass(frozen=True, slots=True)
 class StartReplica:
-    """Start what the spec describes in its slot."""
+    """Have what the spec describes run in its slot, or sleep there until somebody asks for it."""
 
     spec: ReplicaSpec
+    is_asleep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestReplica:
+    """Let the replica in this slot finish what it has, then sleep."""
+
+    slot: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,7 @@ class FailUpdate:
     failures: dict[str, str]
 
 
-Action = StartReplica | StopReplica | SwitchTraffic | CompleteUpdate | FailUpdate
+Action = StartReplica | RestReplica | StopReplica | SwitchTraffic | CompleteUpdate | FailUpdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +64,19 @@ class Routing:
 
     slots: frozenset[str] = frozenset()
     """Slots in the newest routing table."""
+    sleeping: frozenset[str] = frozenset()
+    """Those of them that gateways connect to for a request only."""
     is_settled: bool = True
     """Whether every gateway has acknowledged the newest table."""
 
 
 def plan(
-    endpoint: Endpoint | None, replicas: Sequence[Replica], routing: Routing, now_ms: int, limits: Limits
+    endpoint: Endpoint | None,
+    replicas: Sequence[Replica],
+    routing: Routing,
+    now_ms: int,
+    limits: Limits,
+    scales: Mapping[str, int],
 ) -> tuple[Action, ...]:
     """Actions that bring one endpoint closer to what was asked for.
 
@@ -69,36 +86,61 @@ def plan(
         routing: what the gateways hold.
         now_ms: milliseconds since the epoch.
         limits: the machine and its defaults.
+        scales: how many replicas the autoscaler wants, by deployment; 0 lets the first one sleep.
     """
     seen = {replica.spec.slot: replica for replica in replicas}
-    wanted = _wanted(endpoint, limits)
+    wanted = _wanted(endpoint, limits, scales)
     actions: list[Action] = [
-        StartReplica(spec)
-        for slot, spec in wanted.items()
+        start
+        for slot, start in wanted.items()
         if slot not in seen  # a slot that still drains is free again when it is empty
+        or (not start.is_asleep and (seen[slot].state is ReplicaState.ASLEEP or seen[slot].was_woken))
     ]
     if endpoint is not None and endpoint.update is ConfigUpdate.IN_PROGRESS and endpoint.pending is not None:
-        actions += _advance(endpoint, endpoint.pending, seen, routing, now_ms, limits)
+        actions += _advance(endpoint, endpoint.pending, seen, routing, now_ms, limits, scales)
     if routing.is_settled:
         actions += [
             StopReplica(slot)
             for slot, replica in seen.items()
-            if (slot not in wanted or _is_left_over(wanted[slot], replica))
+            if (slot not in wanted or _is_left_over(wanted[slot].spec, replica))
             and slot not in routing.slots
             and replica.state is not ReplicaState.DRAINING
+        ]
+        actions += [
+            RestReplica(slot) for slot, start in wanted.items() if start.is_asleep and _rests(slot, seen, routing)
         ]
     return tuple(actions)
 
 
-def _wanted(endpoint: Endpoint | None, limits: Limits) -> dict[str, ReplicaSpec]:
+def _wanted(endpoint: Endpoint | None, limits: Limits, scales: Mapping[str, int]) -> dict[str, StartReplica]:
     if endpoint is None:
         return {}
     return {
-        spec.slot: spec
+        start.spec.slot: start
         for config in endpoint.wanted
         for entity in config.entities
-        for spec in replica_specs(endpoint.id, endpoint.name, config.version, entity, limits)
+        for start in _starts(endpoint, config, entity, limits, scales)
     }
+
+
+def _starts(
+    endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity, limits: Limits, scales: Mapping[str, int]
+) -> list[StartReplica]:
+    """What is wanted of one entity; if it sleeps, its first replica."""
+    replicas = replicas_of(entity.deployment_key(endpoint.id), entity, limits, scales)
+    specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, max(replicas, 1), limits)
+    return [StartReplica(spec, is_asleep=not replicas) for spec in specs]
+
+
+def _rests(slot: str, seen: Mapping[str, Replica], routing: Routing) -> bool:
+    """Whether a replica that is to sleep is awake, though no gateway would mind and no request has woken it."""
+    replica = seen.get(slot)
+    return (
+        replica is not None
+        and replica.state in {ReplicaState.READY, ReplicaState.RESTARTING}
+        and not replica.was_woken
+        and (slot in routing.sleeping or slot not in routing.slots)
+    )
 
 
 def _advance(
@@ -108,6 +150,7 @@ def _advance(
     routing: Routing,
     now_ms: int,
     limits: Limits,
+    scales: Mapping[str, int],
 ) -> list[Action]:
     if endpoint.switching:
         return [CompleteUpdate()] if routing.is_settled else []
@@ -116,9 +159,9 @@ def _advance(
     for entity in pending.entities:
         if entity.external is not None:
             failures[entity.name] = NOT_SERVED
-        for spec in replica_specs(endpoint.id, endpoint.name, pending.version, entity, limits):
-            replica = seen.get(spec.slot)
-            if replica is not None and replica.state is ReplicaState.READY:
+        for start in _starts(endpoint, pending, entity, limits, scales):
+            replica = seen.get(start.spec.slot)
+            if replica is not None and (replica.state is ReplicaState.READY or start.is_asleep):
                 continue
             if replica is not None and _has_failed_for(pending, replica):
                 failures[entity.name] = replica.message

@@ -15,8 +15,10 @@ class ReplicaState(StrEnum):
     """Where a replica is in its life.
 
     STARTING -> READY -> DRAINING -> gone; from STARTING and READY a death leads to RESTARTING and back to STARTING.
+    One that is put to sleep goes from DRAINING to ASLEEP; the first connection to its slot makes it STARTING again.
     """
 
+    ASLEEP = "asleep"
     STARTING = "starting"
     READY = "ready"
     RESTARTING = "restarting"
@@ -51,6 +53,8 @@ class Replica:
     """Deaths since the replica was last ready."""
     message: str = ""
     """Why it last died; empty if it never did."""
+    was_woken: bool = False
+    """A request woke it, and nobody has asked for it to run since."""
 
     @property
     def has_failed_to_deploy(self) -> bool:
@@ -67,9 +71,9 @@ def may_be_forked(environment: Mapping[str, str]) -> bool:
 
 
 def replica_specs(
-    endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, limits: Limits
+    endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, count: int, limits: Limits
 ) -> tuple[ReplicaSpec, ...]:
-    """The replicas that serve one entity within the limits; an external model has none."""
+    """The first `count` replicas of one entity; an external model has none."""
     if entity.model is None:
         return ()
     key = entity.deployment_key(endpoint_id)
@@ -85,5 +89,5 @@ def replica_specs(
             environment=entity.environment,
             drain_timeout_s=entity.request_timeout_s(limits) + 3,
         )
-        for index in range(entity.sizing.replicas(limits.cores))
+        for index in range(count)
     )

@@ -148,14 +148,18 @@ class Supervisor:
             for name in (SUPERVISOR, CONTROL_PLANE, ROUTING):
                 self._sockets.remove(name)
 
-    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> None:
-        """Keep a replica running in the spec's slot, unless there is one already.
+    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], *, is_asleep: bool) -> None:
+        """Keep a replica in the spec's slot, running or asleep; one that is there already is woken if it is to run.
 
         Secrets stay in this process's memory, for restarts, and reach the replica in its environment alone.
         """
-        if spec.slot not in self._tree and not self._stopping.is_set():
+        if self._stopping.is_set():
+            return
+        if spec.slot not in self._tree:
             self._specs[spec.slot] = spec
-            self._tree.add(self._replica_plan(spec, secrets))
+            self._tree.add(self._replica_plan(spec, secrets), is_asleep=is_asleep)
+        elif not is_asleep:
+            self._tree.wake(spec.slot)
 
     def spec_of(self, name: str) -> ReplicaSpec | None:
         """What was launched in a slot."""

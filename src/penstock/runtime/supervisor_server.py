@@ -21,6 +21,7 @@ from penstock.wire.messages import (
     Recycle,
     Refused,
     ReplicaInfo,
+    Rest,
     Snapshot,
     Stop,
     SupervisorAnswer,
@@ -36,8 +37,8 @@ from penstock.wire.messages import (
 class ReplicaHost(Protocol):
     """Starts replicas; knows what was launched in each slot."""
 
-    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> None:
-        """Keep a replica running in the spec's slot, with these secrets as variables."""
+    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], *, is_asleep: bool) -> None:
+        """Keep a replica in the spec's slot, with these secrets as variables; see `Launch`."""
 
     def spec_of(self, name: str) -> ReplicaSpec | None:
         """What was launched under that name, if it is a slot."""
@@ -74,7 +75,11 @@ class SupervisorServer:
         for child in children:
             spec = self._host.spec_of(child.plan.name)
             if spec is not None:
-                replicas.append(ReplicaInfo(spec, child.state, child.load_failed, child.deaths, child.message))
+                replicas.append(
+                    ReplicaInfo(
+                        spec, child.state, child.load_failed, child.deaths, child.message, was_woken=child.was_woken
+                    )
+                )
         return Snapshot(request_id, processes, replicas)
 
     def _describe(self, child: Child) -> ProcessInfo:
@@ -114,13 +119,17 @@ class SupervisorServer:
         if tree is None:
             return Refused(request.id, "the supervisor is starting")
         match request:
-            case Launch(id=request_id, spec=spec, secrets=secrets):
-                self._host.launch(spec, secrets)
+            case Launch(id=request_id, spec=spec, is_asleep=is_asleep, secrets=secrets):
+                self._host.launch(spec, secrets, is_asleep=is_asleep)
                 return Done(request_id)
             case Stop(id=request_id, slot=slot):
                 if self._host.spec_of(slot) is None:
                     return Done(request_id)
                 tree.remove(slot)
+                return Done(request_id)
+            case Rest(id=request_id, slot=slot):
+                if self._host.spec_of(slot) is not None:
+                    tree.rest(slot)
                 return Done(request_id)
             case Recycle(id=request_id, slot=slot, pid=pid, reason=reason):
                 if self._host.spec_of(slot) is not None:

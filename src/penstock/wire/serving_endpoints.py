@@ -182,6 +182,7 @@ def _check_environment(environment: Mapping[str, str], at: str) -> None:
         reference_in(f"{at}.{name}", value)
     _check_number(environment, at, "PENSTOCK_REQUEST_TIMEOUT_S", float, 0.1, 3600)
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
+    _check_number(environment, at, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", float, 1, 2_592_000)
     _check_choice(environment, at, "PENSTOCK_EXECUTOR", tuple(ExecutorKind))
     _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
 
