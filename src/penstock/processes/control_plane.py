@@ -21,6 +21,7 @@ from penstock.client.supervisor import SupervisorClient
 from penstock.control.autoscaler import Autoscaler
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
+from penstock.control.housekeeping import Housekeeping
 from penstock.control.load import Loads, Usages
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
@@ -135,6 +136,7 @@ async def _running(
             loops.create_task(queue.run(), name="reconcile"),
             loops.create_task(usages.follow(), name="sample replicas"),
             loops.create_task(autoscaler.run(), name="scale"),
+            loops.create_task(Housekeeping(database, cluster, home.artifacts, home.logs).run(), name="clean up"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add),

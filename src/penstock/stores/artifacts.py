@@ -4,6 +4,8 @@ A version's files are fetched into a folder of their own beside the final one an
 Two replicas that fetch the same version at once both succeed: the second finds the folder there and drops its own.
 """
 
+import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -28,6 +30,8 @@ def fetch_model(folder: Path, model: ModelVersion, tracking_uri: str) -> Path:
     """
     target = folder / model.artifact_key
     if target.is_dir():
+        with contextlib.suppress(OSError):
+            os.utime(target)  # in use: housekeeping leaves it alone
         return target
     folder.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{model.artifact_key}.", suffix=PARTIAL_SUFFIX, dir=folder))

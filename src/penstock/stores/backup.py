@@ -1,8 +1,8 @@
 """A home folder in one file, made while the stack runs. `stores/restore.py` puts it back.
 
-What refers is copied before what it refers to: the token and the keys' file around the state database, that one before
-What refers is copied before what it refers to: token and keys around the state database, that one before MLflow's, that one
-before the artifacts. A model version's files are there before the version is, and the version before an
+What refers is copied before what it refers to: the token and the keys around the state database, that one before
+MLflow's, that one before the artifacts. A version's files are there before the version is, and the version before an
+endpoint that serves it. So whatever a copied row names is copied after it, though everything goes on being written.
 """
 
 import contextlib

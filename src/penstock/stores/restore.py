@@ -73,6 +73,8 @@ def _extract(source: Path, scratch: Path) -> Contents:
                 os.fsync(restored.fileno())
             files += 1
             size_bytes += member.size
+        while archive.fileobj is not None and archive.fileobj.read(1 << 20):
+            pass  # to the very end, where the checksum is
     if manifest is None:
         raise ValueError("its end is missing")
     if (given := manifest.pop("format")) != FORMAT:

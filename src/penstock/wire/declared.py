@@ -30,6 +30,7 @@ from penstock.wire.serving_endpoints import (
 AliasVersions = Mapping[tuple[str, str], str | None]
 """The version that each alias of a model points to now; None if the registry knows no such alias."""
 
+_OF_ALIASES = {"entity_alias", "follow_alias"}
 _CONFIG_KEYS = ("served_entities", "served_models", "traffic_config")
 
 
@@ -169,8 +170,15 @@ def _canonical_config(config: JsonObject) -> JsonObject:
 
 
 def _as_put(entity: JsonObject) -> JsonObject:
-    """What `GET` tells of a served entity, as a config would ask for it."""
-    return {key: value for key, value in entity.items() if key in ServedEntityInput.model_fields}
+    """What `GET` tells of a served entity, as a config would ask for it.
+
+    An alias that is followed counts itself, not the version of the moment; one that was looked up once does not count.
+    """
+    fields = ServedEntityInput.model_fields.keys() - _OF_ALIASES
+    asked = {key: value for key, value in entity.items() if key in fields}
+    if entity.get("follow_alias"):
+        asked |= {"entity_version": f"@{entity['entity_alias']}", "follow_alias": True}
+    return asked
 
 
 def sections_of(endpoint: JsonObject, grants: JsonObject) -> Sections:
