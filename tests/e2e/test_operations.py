@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -39,6 +40,7 @@ from support.stack import (
 )
 
 NOBODY = 65534
+CONTAINERFILE = Path(__file__).parents[2] / "deploy/Containerfile"
 PERMISSIONS = "/api/2.0/permissions/serving-endpoints"
 VARIABLE = {"KEY": "{{secrets/ops/key}}"}
 GROWING = "growing"
@@ -111,16 +113,15 @@ def home(saved: dict[str, Any], place: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def restored(stack: Stack, home: Path) -> Iterator[Stack]:
-    """A stack on the restored home, run by a plain user if that can be."""
+@pytest.fixture(scope="module")
+def restored(home: Path) -> Iterator[Stack]:
+    """A stack on the restored home, run by a plain user if that can be; the tests that stop it come last."""
     user = plain_user()
     if user is not None:
         for path in (home.parent, home, *home.rglob("*")):
             os.chown(path, user, user)
     running = start_stack(home, user=user, env={"HOME": str(home.parent)})
     yield running
-    use_registry(stack)
     if running.process.poll() is None:
         running.stop()
 
@@ -151,12 +152,15 @@ def test_p3_12_a_backup_under_load_comes_up_elsewhere_with_everything(
 
     # Every version that the restored registry knows has its files.
     use_registry(restored)
-    versions = mlflow.MlflowClient().search_model_versions(f"name = '{GROWING}'")
-    assert versions
-    for version in versions:
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{GROWING}/{version.version}"))
-        assert (folder / "MLmodel").exists()
-        assert (folder / "echo_model.py").exists()
+    try:
+        versions = mlflow.MlflowClient().search_model_versions(f"name = '{GROWING}'")
+        assert versions
+        for version in versions:
+            folder = Path(mlflow.artifacts.download_artifacts(f"models:/{GROWING}/{version.version}"))
+            assert (folder / "MLmodel").exists()
+            assert (folder / "echo_model.py").exists()
+    finally:
+        use_registry(stack)
 
     # Nothing is put over what is there, and nothing half is left.
     for arguments, code, fragment in (
@@ -225,6 +229,7 @@ def test_p3_12_what_nobody_needs_goes_and_what_is_needed_stays(home: Path, resto
 def test_p3_12_health_is_that_of_the_gateway_and_a_stop_answers_what_was_begun(restored: Stack) -> None:
     restored.wait_ready("kept")
     health = f"{restored.url}/health"
+    assert container_health(restored) == 0
     (control_plane,) = restored.ps("control-plane")
     os.kill(control_plane["pid"], signal.SIGSTOP)
     try:
@@ -244,6 +249,16 @@ def test_p3_12_health_is_that_of_the_gateway_and_a_stop_answers_what_was_begun(r
     answer = begun.getresponse()
     assert (answer.status, json.loads(answer.read())["predictions"][0]["s"]) == (200, "sleep:3")
     assert restored.process.wait(60) == 0
+    assert container_health(restored) != 0
+
+
+def container_health(stack: Stack) -> int:
+    """The exit code of the container's health check."""
+    (check,) = re.findall(r"^HEALTHCHECK .*\n\s+CMD (\[.*\])$", CONTAINERFILE.read_text(), re.MULTILINE)
+    program, *arguments = json.loads(check)
+    assert program == "python"
+    environment = {**os.environ, "PENSTOCK_HOME": str(stack.home)}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, timeout=30).returncode
 
 
 def is_refused(url: str) -> bool:
@@ -254,8 +269,12 @@ def is_refused(url: str) -> bool:
     return False
 
 
-def test_p3_12_state_of_the_first_release_comes_up_and_serves(stack: Stack, saved: dict[str, Any], home: Path) -> None:
+def test_p3_12_state_of_the_first_release_comes_up_and_serves(
+    stack: Stack, saved: dict[str, Any], home: Path, restored: Stack
+) -> None:
     """The database as Alembic's first revision makes it, with documents and a routing table of that time."""
+    if restored.process.poll() is None:
+        restored.stop()
     served = stored_document(home, "kept")["active"]["entities"][0]
     model = {key: served["model"][key] for key in ("name", "version", "created_at_ms")}
     old = {
