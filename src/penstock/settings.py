@@ -119,7 +119,7 @@ class Settings:
     hold_timeout_s: float = 60.0
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
     limits: Limits = field(default_factory=Limits)
-    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`,
+    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_REPLICA_MEMORY_MB`,
     `PENSTOCK_SCALE_TO_ZERO_AFTER_S`, `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with the machine's
     cores."""
 
@@ -147,6 +147,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
             request_timeout_s=_number(environment, "PENSTOCK_REQUEST_TIMEOUT_S", defaults.request_timeout_s, 0.1, 3600),
             queue_size=_whole(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000),
+            replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30),
             windows=Windows(
                 stable_s=stable_s,
                 panic_s=_whole(
@@ -190,6 +191,10 @@ def _whole(environment: Mapping[str, str], name: str, default: int, low: int, hi
     if value != int(value):
         raise BadSetting(f"{name}: got '{environment[name]}'; wanted a whole number from {low} to {high}.")
     return int(value)
+
+
+def _optional_whole(environment: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+    return _whole(environment, name, low, low, high) if environment.get(name) else None
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:

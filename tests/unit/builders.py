@@ -17,6 +17,8 @@ from penstock.domain.endpoint import (
     switch,
 )
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck, Sample
+from penstock.domain.prediction import ExecutorKind
 from penstock.domain.replica import Replica, ReplicaSpec, ReplicaState, replica_specs
 from penstock.domain.scaling import replicas_of
 from penstock.domain.served_entity import ModelVersion, ServedEntity
@@ -24,6 +26,7 @@ from penstock.domain.sizing import Sizing
 from penstock.domain.traffic import Route
 
 ENDPOINT_ID = "e" * 32
+CHECK = ModelCheck("3.11.9", "3.4.0", ExecutorKind.PROCESS, load_s=0.25, sample=Sample.ANSWERED, sample_ms=1.5)
 LIMITS = Limits(cores=2, deploy_timeout_s=1200, request_timeout_s=297, queue_size=1000)
 
 
@@ -86,7 +89,10 @@ def specs_of(
             endpoint.name,
             config.version,
             served,
-            max(1, replicas_of(served.deployment_key(endpoint.id), served, limits, scales)),
+            max(
+                1,
+                replicas_of(served.deployment_key(endpoint.id), served, limits, scales, config.checks.get(served.name)),
+            ),
             limits,
         )
     )

@@ -2,7 +2,19 @@
 
 import typer
 
-from penstock.cli import apply, backup, endpoints, login, models, principals, quickstart, secrets, stack, tokens
+from penstock.cli import (
+    apply,
+    autoscaler,
+    backup,
+    endpoints,
+    login,
+    models,
+    principals,
+    quickstart,
+    secrets,
+    stack,
+    tokens,
+)
 
 app = typer.Typer(
     name="penstock",
@@ -29,6 +41,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(autoscaler.app, name="autoscaler")
 
 
 def main() -> None:

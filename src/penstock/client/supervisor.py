@@ -5,6 +5,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator
 
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
 from penstock.domain.secrets import Plaintext
 from penstock.wire.messages import (
@@ -40,9 +41,19 @@ class SupervisorClient:
         self._lock = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def launch(self, spec: ReplicaSpec, secrets: dict[str, Plaintext], *, is_asleep: bool = False) -> None:
-        """Keep a replica in the spec's slot, with these secrets as variables: running, or asleep until it is asked."""
-        await self._ask(Launch(next(self._ids), spec, is_asleep, secrets))
+    async def launch(
+        self,
+        spec: ReplicaSpec,
+        secrets: dict[str, Plaintext],
+        *,
+        is_asleep: bool = False,
+        check: ModelCheck | None = None,
+    ) -> None:
+        """Keep a replica in the spec's slot, with these secrets as variables: running, or asleep until it is asked.
+
+        `check` is what an earlier replica of the same deployment found out.
+        """
+        await self._ask(Launch(next(self._ids), spec, is_asleep, secrets, check))
 
     async def stop(self, slot: str) -> None:
         """Drain and end the replica in a slot."""

@@ -14,8 +14,9 @@ from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, complete, fail, switch
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, checks_of, complete, fail, known_check, switch
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.planning import (
     Action,
     CompleteUpdate,
@@ -27,6 +28,7 @@ from penstock.domain.planning import (
     plan,
 )
 from penstock.domain.replica import ReplicaSpec
+from penstock.domain.shares import promised_bytes
 from penstock.stores.database import Database
 from penstock.stores.keyring import Undecryptable
 
@@ -74,6 +76,7 @@ class Reconciler:
             now_ms(),
             self._limits,
             self._scales,
+            self._promised_to_others(endpoint),
         )
         for action in actions:
             _log.info("endpoint %s: %s", name, action)
@@ -88,19 +91,28 @@ class Reconciler:
     async def _act(self, endpoint: Endpoint | None, action: Action) -> None:
         match action:
             case StartReplica(spec=spec, is_asleep=is_asleep):
-                await self._launch(spec, is_asleep=is_asleep)
+                await self._launch(endpoint, spec, is_asleep=is_asleep)
             case RestReplica(slot=slot):
                 await self._supervisor.rest(slot)
             case StopReplica(slot=slot):
                 await self._supervisor.stop(slot)
             case SwitchTraffic():
-                self._save(endpoint, switch)
+                self._save(endpoint, lambda planned: switch(planned, self._checks(planned)))
             case CompleteUpdate():
                 self._save(endpoint, complete)
             case FailUpdate(failures=failures):
-                self._save(endpoint, lambda planned: fail(planned, failures))
+                self._save(endpoint, lambda planned: fail(planned, failures, self._checks(planned)))
 
-    async def _launch(self, spec: ReplicaSpec, *, is_asleep: bool) -> None:
+    def _promised_to_others(self, endpoint: Endpoint | None) -> int:
+        if endpoint is None or endpoint.update is not ConfigUpdate.IN_PROGRESS:
+            return 0
+        others = (other for other in self._database.endpoints() if other.id != endpoint.id)
+        return promised_bytes(others, self._limits)
+
+    def _checks(self, endpoint: Endpoint) -> dict[str, ModelCheck]:
+        return checks_of(endpoint, self._cluster.replicas_of(endpoint.name))
+
+    async def _launch(self, endpoint: Endpoint | None, spec: ReplicaSpec, *, is_asleep: bool) -> None:
         """Start a replica, unless its secrets cannot be opened: the rest of the endpoint is not to wait for that."""
         try:
             secrets = self._secrets.values_for(spec)
@@ -109,7 +121,12 @@ class Reconciler:
                 "endpoint %s: %s is not started, a secret cannot be decrypted: %s", spec.endpoint_name, spec.slot, exc
             )
             return
-        await self._supervisor.launch(spec, secrets, is_asleep=is_asleep)
+        check = (
+            None
+            if endpoint is None
+            else known_check(endpoint, spec.deployment, self._cluster.replicas_of(endpoint.name))
+        )
+        await self._supervisor.launch(spec, secrets, is_asleep=is_asleep, check=check)
 
     def _save(self, planned: Endpoint | None, change: Callable[[Endpoint], Endpoint]) -> None:
         """Apply a change to the stored endpoint and publish what it makes of the routing table.

@@ -30,5 +30,7 @@ class Limits:
     """The time limit of one request."""
     queue_size: int = 1000
     """How many requests may wait for one served entity before more are refused."""
+    replica_memory_mb: int | None = None
+    """Memory that all replicas together may take, MiB; None for no bound."""
     windows: Windows = field(default_factory=Windows)
     """Of the autoscaler."""

@@ -8,12 +8,13 @@ no action once the endpoint is where it should be.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig, checks_of, known_check
 from penstock.domain.external_model import NOT_SERVED
 from penstock.domain.limits import Limits
 from penstock.domain.replica import Replica, ReplicaSpec, ReplicaState, replica_specs
 from penstock.domain.scaling import replicas_of
 from penstock.domain.served_entity import ServedEntity
+from penstock.domain.shares import refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def plan(
     now_ms: int,
     limits: Limits,
     scales: Mapping[str, int],
+    promised: int = 0,
 ) -> tuple[Action, ...]:
     """Actions that bring one endpoint closer to what was asked for.
 
@@ -87,9 +89,10 @@ def plan(
         now_ms: milliseconds since the epoch.
         limits: the machine and its defaults.
         scales: how many replicas the autoscaler wants, by deployment; 0 lets the first one sleep.
+        promised: memory that is promised to other endpoints, bytes.
     """
     seen = {replica.spec.slot: replica for replica in replicas}
-    wanted = _wanted(endpoint, limits, scales)
+    wanted = _wanted(endpoint, replicas, limits, scales)
     actions: list[Action] = [
         start
         for slot, start in wanted.items()
@@ -97,7 +100,7 @@ def plan(
         or (not start.is_asleep and (seen[slot].state is ReplicaState.ASLEEP or seen[slot].was_woken))
     ]
     if endpoint is not None and endpoint.update is ConfigUpdate.IN_PROGRESS and endpoint.pending is not None:
-        actions += _advance(endpoint, endpoint.pending, seen, routing, now_ms, limits, scales)
+        actions += _advance(endpoint, endpoint.pending, replicas, wanted, routing, now_ms, limits, promised)
     if routing.is_settled:
         actions += [
             StopReplica(slot)
@@ -112,24 +115,36 @@ def plan(
     return tuple(actions)
 
 
-def _wanted(endpoint: Endpoint | None, limits: Limits, scales: Mapping[str, int]) -> dict[str, StartReplica]:
+def _wanted(
+    endpoint: Endpoint | None, replicas: Sequence[Replica], limits: Limits, scales: Mapping[str, int]
+) -> dict[str, StartReplica]:
     if endpoint is None:
         return {}
     return {
         start.spec.slot: start
         for config in endpoint.wanted
         for entity in config.entities
-        for start in _starts(endpoint, config, entity, limits, scales)
+        for start in _starts(endpoint, config, entity, replicas, limits, scales)
     }
 
 
 def _starts(
-    endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity, limits: Limits, scales: Mapping[str, int]
+    endpoint: Endpoint,
+    config: EndpointConfig,
+    entity: ServedEntity,
+    replicas: Sequence[Replica],
+    limits: Limits,
+    scales: Mapping[str, int],
 ) -> list[StartReplica]:
-    """What is wanted of one entity; if it sleeps, its first replica."""
-    replicas = replicas_of(entity.deployment_key(endpoint.id), entity, limits, scales)
-    specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, max(replicas, 1), limits)
-    return [StartReplica(spec, is_asleep=not replicas) for spec in specs]
+    """What is wanted of one entity; the first replica alone while it sleeps, or has not told yet how its model is."""
+    key = entity.deployment_key(endpoint.id)
+    check = config.checks.get(entity.name)
+    is_pending = endpoint.pending is not None and config.version == endpoint.pending.version
+    if check is None and is_pending:
+        check = known_check(endpoint, key, replicas)
+    count = 1 if check is None and is_pending else replicas_of(key, entity, limits, scales, check)
+    specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, max(count, 1), limits)
+    return [StartReplica(spec, is_asleep=not count) for spec in specs]
 
 
 def _rests(slot: str, seen: Mapping[str, Replica], routing: Routing) -> bool:
@@ -146,20 +161,21 @@ def _rests(slot: str, seen: Mapping[str, Replica], routing: Routing) -> bool:
 def _advance(
     endpoint: Endpoint,
     pending: EndpointConfig,
-    seen: dict[str, Replica],
+    replicas: Sequence[Replica],
+    wanted: Mapping[str, StartReplica],
     routing: Routing,
     now_ms: int,
     limits: Limits,
-    scales: Mapping[str, int],
+    promised: int,
 ) -> list[Action]:
     if endpoint.switching:
         return [CompleteUpdate()] if routing.is_settled else []
-    failures: dict[str, str] = {}
+    seen = {replica.spec.slot: replica for replica in replicas}
+    failures = {entity.name: NOT_SERVED for entity in pending.entities if entity.external is not None}
     waiting: dict[str, str] = {}
     for entity in pending.entities:
-        if entity.external is not None:
-            failures[entity.name] = NOT_SERVED
-        for start in _starts(endpoint, pending, entity, limits, scales):
+        key = entity.deployment_key(endpoint.id)
+        for start in (start for start in wanted.values() if start.spec.deployment == key):
             replica = seen.get(start.spec.slot)
             if replica is not None and (replica.state is ReplicaState.READY or start.is_asleep):
                 continue
@@ -171,6 +187,8 @@ def _advance(
                 )
     if failures:
         return [FailUpdate(failures)]
+    if obstacle := refusal(pending, checks_of(endpoint, replicas), promised, limits):
+        return [FailUpdate({entity.name: obstacle for entity in pending.entities})]
     if not waiting:
         return [SwitchTraffic()]
     if now_ms - pending.started_at_ms > limits.deploy_timeout_s * 1000:

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 
 MAX_DEPLOY_DEATHS = 3
 """A new replica that died this often before it was ready has failed."""
+_DRAIN_MARGIN_S = 3.0
+"""How much longer than its last request a replica may take to end."""
 
 
 class ReplicaState(StrEnum):
@@ -40,6 +43,11 @@ class ReplicaSpec:
     """Values may be passwords: they stand in no log."""
     drain_timeout_s: float = 300.0
 
+    @property
+    def request_timeout_s(self) -> float:
+        """The time limit of one request, seconds."""
+        return self.drain_timeout_s - _DRAIN_MARGIN_S
+
 
 @dataclass(frozen=True, slots=True)
 class Replica:
@@ -55,6 +63,8 @@ class Replica:
     """Why it last died; empty if it never did."""
     was_woken: bool = False
     """A request woke it, and nobody has asked for it to run since."""
+    check: ModelCheck | None = None
+    """What it last found out about its model; None as long as it has not come so far."""
 
     @property
     def has_failed_to_deploy(self) -> bool:
@@ -87,7 +97,7 @@ def replica_specs(
             config_version=config_version,
             model=entity.model,
             environment=entity.environment,
-            drain_timeout_s=entity.request_timeout_s(limits) + 3,
+            drain_timeout_s=entity.request_timeout_s(limits) + _DRAIN_MARGIN_S,
         )
         for index in range(count)
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from penstock.domain.access import Level, Principal, Scope, Token, agent_token, digest_of, identities
-from penstock.domain.endpoint import ConfigUpdate, Endpoint
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
 from penstock.domain.limits import Limits
 from penstock.domain.replica import replica_specs
 from penstock.domain.scaling import replicas_of
@@ -149,19 +149,23 @@ def _routed(endpoint: Endpoint, limits: Limits, scales: Mapping[str, int]) -> Ro
         endpoint.name,
         config.version,
         tuple(
-            _routed_entity(endpoint, config.version, entity, share[entity.name], limits, scales)
-            for entity in config.entities
+            _routed_entity(endpoint, config, entity, share[entity.name], limits, scales) for entity in config.entities
         ),
         queriers=queriers,
     )
 
 
 def _routed_entity(
-    endpoint: Endpoint, version: int, entity: ServedEntity, percentage: int, limits: Limits, scales: Mapping[str, int]
+    endpoint: Endpoint,
+    config: EndpointConfig,
+    entity: ServedEntity,
+    percentage: int,
+    limits: Limits,
+    scales: Mapping[str, int],
 ) -> RoutedEntity:
     key = entity.deployment_key(endpoint.id)
-    replicas = replicas_of(key, entity, limits, scales)
-    specs = replica_specs(endpoint.id, endpoint.name, version, entity, max(replicas, 1), limits)
+    replicas = replicas_of(key, entity, limits, scales, config.checks.get(entity.name))
+    specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, max(replicas, 1), limits)
     return RoutedEntity(
         name=entity.name,
         id=entity.id,

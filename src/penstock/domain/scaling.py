@@ -12,18 +12,22 @@ load that swings faster than that changes nothing.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from penstock.domain.limits import Limits, Windows
+from penstock.domain.model_check import ModelCheck
+from penstock.domain.prediction import ExecutorKind
 from penstock.domain.served_entity import ServedEntity
-from penstock.domain.sizing import CONCURRENCY_PER_REPLICA
+from penstock.domain.sizing import CONCURRENCY_PER_REPLICA, MAX_CONCURRENCY, Sizing
 
 TARGET_UTILISATION = 0.7
 """The share of a replica's concurrency that is planned to be in use; the rest takes what swings around the average."""
 TARGET_CONCURRENCY = CONCURRENCY_PER_REPLICA * TARGET_UTILISATION
 """Calls that one replica is to have at a time."""
+MAX_REPLICAS = MAX_CONCURRENCY // CONCURRENCY_PER_REPLICA
 PANIC_FACTOR = 2
 """The panic window acts alone if it needs so many times the replicas there are."""
 
@@ -46,17 +50,30 @@ class ReplicaBounds:
         return min(max(replicas, self.low), self.high)
 
 
-def replica_bounds(entity: ServedEntity, limits: Limits) -> ReplicaBounds:
-    """The bounds of a served entity on this machine.
+def sizing_bounds(sizing: Sizing, limits: Limits, check: ModelCheck | None = None) -> ReplicaBounds:
+    """The bounds that a sizing makes on a machine.
 
-    A replica stands for four calls at a time. More replicas than cores would only take turns, so what is provisioned
-    beyond them is queue.
+    A replica stands for four calls at a time. Replicas that compute would only take turns if there were more of them
+    than cores, so what is provisioned beyond them is queue; those that wait for others (the `threads` executor) are
+    bounded by memory alone.
+
+    Args:
+        sizing: what was asked for.
+        limits: the machine.
+        check: what is known of the model; without it, it is taken for one that computes.
     """
-    low, high = (min(math.ceil(calls / CONCURRENCY_PER_REPLICA), limits.cores) for calls in entity.sizing.bounds())
-    return ReplicaBounds(0 if entity.sizing.scale_to_zero else max(low, 1), max(high, 1))
+    most = limits.cores
+    if check is not None:
+        most = MAX_REPLICAS if check.executor is ExecutorKind.THREADS else limits.cores
+        if limits.replica_memory_mb is not None and check.peak_memory_bytes:
+            most = min(most, (limits.replica_memory_mb << 20) // check.peak_memory_bytes)
+    low, high = (max(1, min(math.ceil(calls / CONCURRENCY_PER_REPLICA), most)) for calls in sizing.bounds())
+    return ReplicaBounds(0 if sizing.scale_to_zero else low, high)
 
 
-def replicas_of(deployment: str, entity: ServedEntity, limits: Limits, scales: Mapping[str, int]) -> int:
+def replicas_of(
+    deployment: str, entity: ServedEntity, limits: Limits, scales: Mapping[str, int], check: ModelCheck | None
+) -> int:
     """How many replicas a deployment of an entity is to have now; 0 if it sleeps.
 
     Args:
@@ -64,8 +81,9 @@ def replicas_of(deployment: str, entity: ServedEntity, limits: Limits, scales: M
         entity: what it serves.
         limits: the machine.
         scales: what the autoscaler has decided, by deployment; one that it has not seen begins at its start.
+        check: what is known of its model.
     """
-    bounds = replica_bounds(entity, limits)
+    bounds = sizing_bounds(entity.sizing, limits, check)
     return bounds.clamp(scales.get(deployment, bounds.start))
 
 
@@ -95,6 +113,18 @@ def desired_replicas(
         return bounds.clamp(0)
     kept = _needed(max(_rolling_averages(history, windows.panic_s)))
     return bounds.clamp(max(1, min(current, kept)))
+
+
+def replay(load: Iterable[float], bounds: ReplicaBounds, windows: Windows) -> list[int]:
+    """The number of replicas in each second of a recorded load, had the policy decided once a second."""
+    past: deque[float] = deque(maxlen=windows.history_s)
+    replicas, idle_s, series = bounds.start, 0.0, []
+    for calls in load:
+        past.append(calls)
+        idle_s = 0.0 if calls else idle_s + 1
+        replicas = desired_replicas(tuple(past), idle_s, replicas, bounds, windows)
+        series.append(replicas)
+    return series
 
 
 def _needed(calls: float) -> int:

@@ -160,7 +160,9 @@ class Backend:
         )
 
     def _leave(self, call: Call) -> None:
-        """The client is gone: what has not started is dropped, a stream ends, a prediction at work is finished."""
+        """The client is gone: what has not started is dropped, a stream ends, a prediction at work goes on."""
+        if call.outlive_recipient():
+            return
         for link in self._links:
             link.cancel(call)
         call.drop()

@@ -3,14 +3,15 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
+from typing import Protocol
 
 import msgspec
 
 from penstock.domain.errors import PenstockError
 from penstock.domain.prediction import JSON
-from penstock.gateway.exchange import Exchange, Headers
+from penstock.gateway.exchange import Headers
 from penstock.wire.errors import body_of, headers_of, status_of
 from penstock.wire.event_stream import error_event
 from penstock.wire.frames import Head, RequestMeta, encode_meta
@@ -19,6 +20,28 @@ MAX_UNSENT_BYTES = 4 << 20
 """A client of a stream that leaves more than this unread is cut off: nothing may pile up here without end."""
 
 OnEnd = Callable[[int, float], None]
+
+
+class Recipient(Protocol):
+    """Who waits for the answer to a call: the exchange of a client, or what stands in for one that has gone."""
+
+    is_open: bool
+    on_gone: Callable[[], None] | None
+
+    def respond(self, status: int, body: bytes, headers: Headers) -> None:
+        """Take a whole answer."""
+
+    def begin_stream(self, status: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take the head of an answer that comes piece by piece."""
+
+    def push(self, data: bytes) -> int:
+        """Take a piece; tells how many bytes have not gone further."""
+
+    def end_stream(self) -> None:
+        """That was the last piece."""
+
+    def break_off(self) -> None:
+        """There will be no more, though it is not whole."""
 
 
 class CallState(Enum):
@@ -34,13 +57,14 @@ class CallState(Enum):
 
 
 class Call:
-    """One request body, the entity that is to answer it, and the exchange that waits for the answer."""
+    """One request body, the entity that is to answer it, and who waits for the answer."""
 
     __slots__ = (
-        "_exchange",
         "_on_end",
         "_parts",
+        "_recipient",
         "_replica",
+        "_stand_in",
         "arrived_s",
         "body",
         "cold_start_s",
@@ -56,15 +80,26 @@ class Call:
 
     def __init__(
         self,
-        exchange: Exchange,
+        recipient: Recipient,
         entity_name: str,
         meta: RequestMeta,
         body: bytes,
         on_end: OnEnd | None = None,
+        stand_in: "Callable[[Call], Recipient] | None" = None,
     ) -> None:
-        """`meta` goes to the replica with the request's id; `on_end` is told the answer's status and its seconds."""
-        self._exchange = exchange
+        """Begin its life.
+
+        Args:
+            recipient: who waits for the answer.
+            entity_name: the served entity that is to give it.
+            meta: what goes to the replica beside the body, with the request's id.
+            body: of the request.
+            on_end: told the answer's status and its seconds.
+            stand_in: makes who waits on when the recipient leaves a call that a replica has begun; without it nobody.
+        """
+        self._recipient = recipient
         self._on_end = on_end
+        self._stand_in = stand_in
         self.entity_name = entity_name
         self.body = body
         self.request_id = str(uuid.uuid4())
@@ -86,11 +121,27 @@ class Call:
     @property
     def is_wanted(self) -> bool:
         """Whether anybody still waits for the answer, or for the rest of it."""
-        return self.state is not CallState.FINISHED and self._exchange.is_open
+        return self.state is not CallState.FINISHED and self._recipient.is_open
 
     def watch(self, on_gone: Callable[[], None]) -> None:
-        """Be told if the client goes away before it has the whole answer."""
-        self._exchange.on_gone = on_gone
+        """Be told if the recipient goes away before it has the whole answer."""
+        self._recipient.on_gone = on_gone
+
+    def answer_to(self, recipient: Recipient) -> None:
+        """Somebody else waits for the answer from now on."""
+        recipient.on_gone, self._recipient.on_gone = self._recipient.on_gone, None
+        self._recipient = recipient
+
+    def outlive_recipient(self) -> bool:
+        """The recipient is gone: go on for its stand-in. False if there is none, or nothing for it to wait for.
+
+        A replica must have begun with the call, and nothing of a stream may have left.
+        """
+        was_begun = self.state is CallState.STARTED or (self.state is not CallState.FINISHED and self.is_alone)
+        if self._stand_in is None or not was_begun or (self.head is not None and self.head.is_stream):
+            return False
+        self.answer_to(self._stand_in(self))
+        return True
 
     def send(self) -> None:
         """A replica is given the call."""
@@ -114,9 +165,9 @@ class Call:
             return
         self.head = head
         self._replica = replica
-        if head.is_stream and self._exchange.is_open:
+        if head.is_stream and self._recipient.is_open:
             headers = [*self._headers(head.content_type), ("cache-control", "no-cache")]
-            self._exchange.begin_stream(head.status, [(n.encode(), v.encode("latin-1")) for n, v in headers])
+            self._recipient.begin_stream(head.status, [(n.encode(), v.encode("latin-1")) for n, v in headers])
 
     def take(self, data: bytes) -> None:
         """A piece of the answer."""
@@ -124,8 +175,8 @@ class Call:
             return
         if not self.head.is_stream:
             self._parts.append(data)
-        elif self._exchange.is_open and self._exchange.push(data) > MAX_UNSENT_BYTES:
-            self._exchange.break_off()
+        elif self._recipient.is_open and self._recipient.push(data) > MAX_UNSENT_BYTES:
+            self._recipient.break_off()
 
     def finish(self) -> None:
         """The answer is whole."""
@@ -135,8 +186,8 @@ class Call:
             self._respond(self.head.status, b"".join(self._parts), self._headers(self.head.content_type))
             return
         self._end(self.head.status)
-        if self._exchange.is_open:
-            self._exchange.end_stream()
+        if self._recipient.is_open:
+            self._recipient.end_stream()
 
     def refuse(self, error: PenstockError) -> None:
         """Send an error; a stream that has begun ends with it."""
@@ -146,9 +197,9 @@ class Call:
             self._respond(status_of(error), body_of(error), (*self._headers(JSON), *headers_of(error).items()))
             return
         self._end(status_of(error))
-        if self._exchange.is_open:
-            self._exchange.push(error_event(error))
-            self._exchange.end_stream()
+        if self._recipient.is_open:
+            self._recipient.push(error_event(error))
+            self._recipient.end_stream()
 
     def drop(self) -> None:
         """Nobody waits any more, and no replica has begun: keep nothing of it, and do not count it."""
@@ -157,8 +208,8 @@ class Call:
 
     def _respond(self, status: int, body: bytes, headers: Headers) -> None:
         self._end(status)
-        if self._exchange.is_open:
-            self._exchange.respond(status, body, headers)
+        if self._recipient.is_open:
+            self._recipient.respond(status, body, headers)
 
     def _end(self, status: int) -> None:
         if self._on_end is not None:
@@ -169,7 +220,7 @@ class Call:
         self.state = CallState.FINISHED
         if self.deadline is not None:
             self.deadline.cancel()
-        self._exchange.on_gone = None
+        self._recipient.on_gone = None
         self.body = b""
         self._parts.clear()
 

@@ -13,8 +13,9 @@ from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call
 from penstock.gateway.exchange import BodyBudget, Exchange, Sink
 from penstock.gateway.load import LoadMeter
+from penstock.gateway.resends import Asked, Orphans
 from penstock.gateway.sinks import Discard, WholeBody
-from penstock.gateway.table import CurrentTable
+from penstock.gateway.table import CurrentTable, RoutedTarget
 from penstock.wire.frames import RequestMeta
 from penstock.wire.openai import model_of
 
@@ -32,16 +33,22 @@ Draw = Callable[[], float]
 class Invocations:
     """Begins predictions on the current table."""
 
-    def __init__(self, table: CurrentTable, draw: Draw, meter: LoadMeter) -> None:
+    def __init__(self, table: CurrentTable, draw: Draw, meter: LoadMeter, orphans: Orphans) -> None:
         self._table = table
         self._meter = meter
+        self._orphans = orphans
         self._draw = draw
         self._bodies = BodyBudget(MAX_HELD_BYTES)
 
     def begin(self, exchange: Exchange, access: Access, endpoint_name: str, entity_name: str | None) -> Sink:
-        """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it."""
+        """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it.
+
+        What is left of an earlier request may answer even if nothing serves now: only the body tells.
+        """
         try:
-            self._choose(access, endpoint_name, entity_name)
+            target = self._target(access, endpoint_name)
+            if not self._orphans:
+                self._choose(target, entity_name)
         except PenstockError as exc:
             return Discard(exchange, exc)
 
@@ -70,17 +77,24 @@ class Invocations:
     def _submit(
         self, exchange: Exchange, access: Access, endpoint_name: str, entity_name: str | None, body: bytes, api: Api
     ) -> None:
-        backend = self._choose(access, endpoint_name, entity_name)
+        target = self._target(access, endpoint_name)
         content_type = exchange.content_type or _DEFAULT_CONTENT_TYPE
         if len(content_type) > MAX_CONTENT_TYPE_BYTES:
             raise UnsupportedMediaType("The content type is none that the scorer reads; it is too long.")
+        asked = Asked(access.principal, target.endpoint.id, entity_name, api, content_type)
+        if self._orphans.join(asked, body, exchange):
+            return
+        backend = self._choose(target, entity_name)
         meta = RequestMeta(content_type.decode("latin-1"), api, endpoint=endpoint_name)
         name = backend.entity.name
         on_end = partial(self._meter.record, endpoint_name, name)
-        backend.submit(Call(exchange, name, meta, body, on_end))
+        backend.submit(Call(exchange, name, meta, body, on_end, partial(self._orphans.adopt, asked)))
 
-    def _choose(self, access: Access, endpoint_name: str, entity_name: str | None) -> Backend:
+    def _target(self, access: Access, endpoint_name: str) -> RoutedTarget:
         target = self._table.target(endpoint_name)
         if not access.may_query(target.endpoint):
             raise PermissionDenied(f"'{access.principal}' needs CAN_QUERY on endpoint '{endpoint_name}'.")
+        return target
+
+    def _choose(self, target: RoutedTarget, entity_name: str | None) -> Backend:
         return target.choose(self._draw()) if entity_name is None else target.named(entity_name)

@@ -22,6 +22,7 @@ from penstock.gateway.http import HttpConnection
 from penstock.gateway.invocations import Invocations
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.proxy import Upstream
+from penstock.gateway.resends import Orphans
 from penstock.gateway.subscription import follow_tables
 from penstock.gateway.table import CurrentTable
 from penstock.processes.launch import GatewayLaunch, begin, report_ready
@@ -67,7 +68,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
     gateway = Gateway(
         table,
-        Invocations(table, random.random, meter),
+        Invocations(table, random.random, meter, Orphans(asyncio.get_running_loop().call_later)),
         Upstream("control plane", control_plane, "http://localhost"),
         Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
         is_secure=launch.tls is not None,

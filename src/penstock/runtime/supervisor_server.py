@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 import psutil
 
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
 from penstock.domain.secrets import Plaintext
 from penstock.runtime.tree import Child, ProcessTree
@@ -37,7 +38,9 @@ from penstock.wire.messages import (
 class ReplicaHost(Protocol):
     """Starts replicas; knows what was launched in each slot."""
 
-    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], *, is_asleep: bool) -> None:
+    def launch(
+        self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], *, is_asleep: bool, check: ModelCheck | None
+    ) -> None:
         """Keep a replica in the spec's slot, with these secrets as variables; see `Launch`."""
 
     def spec_of(self, name: str) -> ReplicaSpec | None:
@@ -77,7 +80,13 @@ class SupervisorServer:
             if spec is not None:
                 replicas.append(
                     ReplicaInfo(
-                        spec, child.state, child.load_failed, child.deaths, child.message, was_woken=child.was_woken
+                        spec,
+                        child.state,
+                        child.load_failed,
+                        child.deaths,
+                        child.message,
+                        was_woken=child.was_woken,
+                        check=child.check,
                     )
                 )
         return Snapshot(request_id, processes, replicas)
@@ -119,8 +128,8 @@ class SupervisorServer:
         if tree is None:
             return Refused(request.id, "the supervisor is starting")
         match request:
-            case Launch(id=request_id, spec=spec, is_asleep=is_asleep, secrets=secrets):
-                self._host.launch(spec, secrets, is_asleep=is_asleep)
+            case Launch(id=request_id, spec=spec, is_asleep=is_asleep, secrets=secrets, check=check):
+                self._host.launch(spec, secrets, is_asleep=is_asleep, check=check)
                 return Done(request_id)
             case Stop(id=request_id, slot=slot):
                 if self._host.spec_of(slot) is None:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaState
 from penstock.runtime.capture import CappedLog, Capture
 from penstock.runtime.forker import Forker
@@ -73,6 +74,8 @@ class Child:
     """The last process ended because it said that it cannot become ready."""
     message: str = ""
     """Why the last process ended; empty once one is ready."""
+    check: ModelCheck | None = None
+    """What the last process that came so far found out about its model; kept while the next one starts."""
     was_woken: bool = False
     """A connection woke it; until it is put to sleep again."""
     _sleeps_next: bool = False
@@ -104,6 +107,11 @@ class ProcessTree:
     def __contains__(self, name: str) -> bool:
         return name in self._children
 
+    def check_of(self, name: str) -> ModelCheck | None:
+        """What the processes of a child found out so far."""
+        child = self._children.get(name)
+        return None if child is None else child.check
+
     def add(self, plan: ChildPlan, *, is_asleep: bool = False) -> None:
         """Start a child and keep it running; or let it sleep until somebody connects."""
         child = self._children[plan.name] = Child(plan)
@@ -128,11 +136,14 @@ class ProcessTree:
         self._on_change()
 
     def wake(self, name: str) -> None:
-        """Start a child that sleeps, and keep one running that was about to. Harmless if it is awake."""
+        """Start a child that sleeps; one that a connection has woken counts as asked for from now on."""
         child = self._children.get(name)
         if child is not None and child.state is ReplicaState.ASLEEP:
             self._end_sleep(child)
             self._start(child)
+        elif child is not None and child.was_woken:
+            child.was_woken = False
+            self._on_change()
 
     def remove(self, name: str, timeout_s: float | None = None) -> None:
         """Let a child finish what it has, then forget it. Harmless if there is none.
@@ -257,6 +268,7 @@ class ProcessTree:
                 self._take_report(child, msgspec.json.decode(line, type=StatusReport))
 
     def _take_report(self, child: Child, report: StatusReport) -> None:
+        child.check = report.check or child.check
         if not report.ready:
             child._reported_failure = True
             child._reason = report.message

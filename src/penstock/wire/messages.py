@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from penstock.domain.load import EntityLoad
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.routing import RoutingTable
 from penstock.domain.secrets import Plaintext
@@ -38,6 +39,8 @@ class Launch(msgspec.Struct, tag=True, frozen=True):
     """Begin asleep: the first connection to the slot starts it. A slot that is awake already stays so."""
     secrets: dict[str, Plaintext] = {}
     """Values of variables that stand in the spec as references; not in the spec, because snapshots tell specs."""
+    check: ModelCheck | None = None
+    """What an earlier replica of the same deployment found out about the model."""
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
@@ -112,6 +115,7 @@ class ReplicaInfo(msgspec.Struct, frozen=True):
     deaths: int
     message: str
     was_woken: bool = False
+    check: ModelCheck | None = None
 
 
 class Snapshot(msgspec.Struct, tag=True, frozen=True):
@@ -155,6 +159,8 @@ class StatusReport(msgspec.Struct, frozen=True):
     ready: bool
     message: str = ""
     """Why it cannot become ready; the process ends after it."""
+    check: ModelCheck | None = None
+    """Of a replica: what it found out about its model, either way."""
 
 
 SupervisorRequest = Launch | Stop | Rest | Recycle | Watch | List

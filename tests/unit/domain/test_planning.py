@@ -19,7 +19,7 @@ from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.routing import build_table
 from penstock.domain.sizing import Sizing, WorkloadSize
 from penstock.domain.traffic import Route
-from unit.builders import LIMITS, empty_endpoint, entity, failed_update, live, replicas, specs_of, updating
+from unit.builders import CHECK, LIMITS, empty_endpoint, entity, failed_update, live, replicas, specs_of, updating
 
 DRAINING, READY = ReplicaState.DRAINING, ReplicaState.READY
 RESTARTING, STARTING = ReplicaState.RESTARTING, ReplicaState.STARTING
@@ -37,7 +37,7 @@ OTHER = [
     replace(r, spec=replace(r.spec, config_version=1)) for r in replicas(live(entity("7")), live(entity("7")).active)
 ]
 AGAIN = updating(failed_update(UPDATING, {"m-2": "boom"}), entity("2"))
-FIRST, SECOND = replicas(CREATED, CREATED.pending)
+FIRST, SECOND = replicas(CREATED, CREATED.pending, check=CHECK)
 SHIFTED = updating(
     live(entity("1"), entity("2"), routes=(Route("m-1", 50), Route("m-2", 50))),
     *(entity("1"), entity("2")),
@@ -68,11 +68,12 @@ def in_state(seen: list[Replica], state: ReplicaState, **fields: object) -> list
 
 ROWS: dict[str, tuple[Endpoint | None, list[Replica], Routing, list[Action]]] = {
     "nothing to do for an endpoint without config": (empty_endpoint(), [], routed(), []),
-    "create starts every replica": (CREATED, [], routed(), starts(CREATED)),
-    "only what is missing is started": (
-        *(CREATED, in_state([FIRST], STARTING), routed()),
-        [StartReplica(SECOND.spec)],
+    "create starts the first replica alone": (CREATED, [], routed(), [StartReplica(FIRST.spec)]),
+    "the rest waits until it has told how its model is": (
+        *(CREATED, in_state([FIRST], STARTING, check=None), routed()),
+        [],
     ),
+    "then the rest is started": (CREATED, [FIRST], routed(), [StartReplica(SECOND.spec)]),
     "while replicas start there is nothing to do": (CREATED, in_state([FIRST, SECOND], STARTING), routed(), []),
     "one of two ready is not enough": (CREATED, [FIRST, *in_state([SECOND], STARTING)], routed(), []),
     "a replica that is started again is waited for": (

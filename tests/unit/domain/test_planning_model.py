@@ -16,6 +16,7 @@ from penstock.domain.endpoint import (
     EndpointConfig,
     begin_update,
     check_config,
+    checks_of,
     complete,
     fail,
     is_ready,
@@ -35,10 +36,10 @@ from penstock.domain.planning import (
 )
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.routing import RoutingTable, build_table, succeed
-from penstock.domain.scaling import replica_bounds
+from penstock.domain.scaling import sizing_bounds
 from penstock.domain.sizing import Sizing, WorkloadSize
 from penstock.domain.traffic import Route
-from unit.builders import LIMITS, empty_endpoint, entity, specs_of
+from unit.builders import CHECK, LIMITS, empty_endpoint, entity, specs_of
 
 LARGE = Sizing(WorkloadSize.LARGE)
 SLEEPY = Sizing(None, scale_to_zero=True, min_concurrency=4, max_concurrency=8)
@@ -124,7 +125,7 @@ class World:
             case SwitchTraffic():
                 assert self.endpoint is not None
                 assert self.is_ready(self.endpoint.pending), "traffic goes to ready replicas only"
-                self.endpoint = switch(self.endpoint)
+                self.endpoint = switch(self.endpoint, checks_of(self.endpoint, self.replicas.values()))
                 self.publish()
             case CompleteUpdate():
                 assert self.endpoint is not None
@@ -236,7 +237,7 @@ class PlanningModel(RuleBasedStateMachine):
         is_broken = replica.spec.model.version == BROKEN
         match event:
             case "ready" if replica.state is ReplicaState.STARTING and not is_broken:
-                changed = replace(replica, state=ReplicaState.READY, load_failed=False, message="")
+                changed = replace(replica, state=ReplicaState.READY, load_failed=False, message="", check=CHECK)
             case "ready" if replica.state is ReplicaState.RESTARTING:
                 changed = replace(replica, state=ReplicaState.STARTING)
             case "load_failed" | "ready" if replica.state is ReplicaState.STARTING:
@@ -262,7 +263,9 @@ class PlanningModel(RuleBasedStateMachine):
         world = self.world
         if world.endpoint is not None and world.endpoint.routed is not None:
             entity = data.draw(st.sampled_from(world.endpoint.routed.entities))
-            world.scales[entity.deployment_key(world.endpoint.id)] = replica_bounds(entity, LIMITS).clamp(replicas)
+            world.scales[entity.deployment_key(world.endpoint.id)] = sizing_bounds(entity.sizing, LIMITS).clamp(
+                replicas
+            )
             world.publish()
 
     @rule(data=st.data())

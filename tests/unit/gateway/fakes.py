@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.gateway.call import Call, OnEnd
+from penstock.gateway.call import Call, OnEnd, Recipient
 from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.http import HttpConnection
 from penstock.gateway.sinks import WholeBody
@@ -248,10 +248,15 @@ class FakeExchange:
 META = RequestMeta()
 
 
-def make_call(body: bytes = b"{}", entity_name: str = "m-1", on_end: OnEnd | None = None) -> tuple[Call, FakeExchange]:
+def make_call(
+    body: bytes = b"{}",
+    entity_name: str = "m-1",
+    on_end: OnEnd | None = None,
+    stand_in: Callable[[Call], Recipient] | None = None,
+) -> tuple[Call, FakeExchange]:
     """A call, and where its answer goes."""
     exchange = FakeExchange()
-    return Call(exchange, entity_name, META, body, on_end), exchange  # type: ignore[arg-type]
+    return Call(exchange, entity_name, META, body, on_end, stand_in), exchange
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The gateway's routes and tokens, with an HTTP client in front and nothing behind."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from penstock.gateway.call import Call, CallState
 from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import MAX_BODY_BYTES, Invocations
 from penstock.gateway.load import LoadMeter
+from penstock.gateway.resends import Orphans
 from penstock.gateway.sinks import WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.frames import Head, split_request
@@ -100,7 +102,12 @@ def ask(
             table.swap(TABLE)
         gateway = Gateway(
             table,
-            Invocations(table, lambda: float(str(options.get("draw", 0.0))), LoadMeter()),
+            Invocations(
+                table,
+                lambda: float(str(options.get("draw", 0.0))),
+                LoadMeter(),
+                Orphans(asyncio.get_running_loop().call_later),
+            ),
             FakeUpstream("control"),  # type: ignore[arg-type]
             FakeUpstream("mlflow"),  # type: ignore[arg-type]
             is_secure=bool(options.get("is_secure")),
