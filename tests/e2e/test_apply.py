@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +57,18 @@ def told(result: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, fresh: Callable[[str], str]) -> Path:
+def folder(stack: Stack, tmp_path: Path, fresh: Callable[[str], str]) -> Iterator[Path]:
     for name in ("applied-split", "applied-plain", "applied-empty"):
         fresh(name)
     (tmp_path / "a.yaml").write_text(DECLARED)
     (tmp_path / "b.json").write_text(EMPTY)
-    return tmp_path
+    run(stack, "secrets", "scopes", "--create", "applied")
+    run(stack, "secrets", "put", "applied", "key", "--value", "sk-very-secret")
+    yield tmp_path
+    run(stack, "secrets", "scopes", "--delete", "applied")
 
 
 def test_p3_11_what_files_declare_is_planned_applied_exported_and_not_done_twice(stack: Stack, folder: Path) -> None:
-    run(stack, "secrets", "scopes", "--create", "applied")
-    run(stack, "secrets", "put", "applied", "key", "--value", "sk-very-secret")
     bystanders = stack.call("GET", MANAGEMENT).json()["endpoints"]
 
     planned = run(stack, "apply", "-f", str(folder), "--plan", code=2)
