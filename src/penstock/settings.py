@@ -43,6 +43,16 @@ class Home:
         return self.path / "mlflow"
 
     @property
+    def mlflow_database(self) -> Path:
+        """The embedded MLflow server's state, written by it alone."""
+        return self.mlflow / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """What was logged with runs and models, as the embedded MLflow server keeps it."""
+        return self.mlflow / "artifacts"
+
+    @property
     def artifacts(self) -> Path:
         """Fetched models."""
         return self.path / "artifacts"

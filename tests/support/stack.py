@@ -117,14 +117,17 @@ class Stack:
         psutil.wait_procs(family, timeout=10)
 
 
-def start_stack(home: Path, *options: str, env: dict[str, str] | None = None) -> Stack:
-    """Start `penstock up` and wait for its line."""
+def start_stack(home: Path, *options: str, env: dict[str, str] | None = None, user: int | None = None) -> Stack:
+    """Start `penstock up`, as another user if one is given, and wait for its line."""
     process = subprocess.Popen(
         [sys.executable, "-m", "penstock", "up", "--json", "--port", "0", "--home", str(home), *options],
         stdout=subprocess.PIPE,
         stderr=(home.parent / f"{home.name}.stderr").open("w"),
         text=True,
         env=clean_environment(env),
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
     )
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -25,6 +25,7 @@ from penstock.control.environments import sweep_environments
 from penstock.control.events import Events
 from penstock.control.follower import Follower
 from penstock.control.history import History
+from penstock.control.housekeeping import Housekeeping
 from penstock.control.load import Loads, Usages
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
@@ -148,6 +149,7 @@ async def _running(
             loops.create_task(follower.run(), name="follow aliases"),
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
+            loops.create_task(Housekeeping(database, cluster, home.artifacts, home.logs).run(), name="clean up"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),

@@ -417,6 +417,7 @@ class Supervisor:
         Once the gateways are gone nobody waits for a prediction: a replica that is still at one is not waited for.
         """
         self._stopping.set()
+        self._listener.close()  # once the gateways have closed theirs, a new connection is refused and waits for nobody
         for role, grace_s in _GRACE_S.items():
             for child in [child for child in self._tree if child.plan.role == role]:
                 self._tree.remove(child.plan.name, grace_s)

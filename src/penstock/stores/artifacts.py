@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import mlflow
@@ -32,6 +32,8 @@ def fetch_model(folder: Path, model: ModelVersion, tracking_uri: str, token: str
     """
     target = folder / model.artifact_key
     if target.is_dir():
+        with suppress(OSError):
+            os.utime(target)  # in use: housekeeping leaves it alone
         return target
     folder.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{model.artifact_key}.", suffix=PARTIAL_SUFFIX, dir=folder))
