@@ -13,9 +13,9 @@ import pytest
 from support.fault_report import OFFSETS, FaultReport, write_reports
 from support.linear_model import register_adder
 from support.processes import wait_ready
-from support.stack import MANAGEMENT, Stack, register_broken, start_stack, use_registry
+from support.stack import MANAGEMENT, Stack, register_broken, register_code, start_stack, use_registry
 
-MODEL = "adder"
+MODEL, SLOW = "adder", "slow"
 _reports: dict[str, FaultReport] = {}
 
 
@@ -30,15 +30,22 @@ def adder(version: str, **fields: Any) -> dict[str, Any]:
     }
 
 
+def slow(load_s: float, **variables: str) -> dict[str, Any]:
+    """A served entity that takes so long to load, under the name `v2`; answers are those of version 2."""
+    environment = {"LOAD_S": str(load_s), **variables}
+    return {"name": "v2", "entity_name": SLOW, "entity_version": "1", "environment_vars": environment}
+
+
 @pytest.fixture(scope="session")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with two gateways whose registry holds two versions of `adder`, and `broken`."""
+    """A stack with two gateways whose registry holds two versions of `adder`, `slow` and `broken`."""
     running = start_stack(Path(tmp_path_factory.mktemp("arena")) / "home", "--gateways", "2")
     try:
         use_registry(running)
         for offset in OFFSETS.values():
             register_adder(MODEL, offset)
         register_broken()
+        register_code(SLOW, "slow_model.py")
         wait_ready(running, "zygote", 1)
         yield running
     finally:
