@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.domain.limits import Limits
+from penstock.faults import VARIABLE, BadFault, parse_faults
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 PARTIAL_SUFFIX = ".partial"
@@ -108,6 +109,8 @@ class Settings:
     """`PENSTOCK_CORS_ORIGINS`: origins whose pages may call from a browser, or `*`; none by default."""
     hold_timeout_s: float = 60.0
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
+    fault: str = ""
+    """`PENSTOCK_FAULT`: where processes are to crash, for tests; nowhere by default."""
     limits: Limits = field(default_factory=Limits)
     """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE` and `PENSTOCK_DEPLOY_TIMEOUT_S`, with the machine's cores."""
 
@@ -129,6 +132,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         port=_whole(environment, "PENSTOCK_PORT", 8080, 0, 65535),
         cors_origins=_origins(environment, "PENSTOCK_CORS_ORIGINS"),
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
+        fault=_fault(environment),
         limits=Limits(
             cores=cores,
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
@@ -157,6 +161,15 @@ def _origins(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
                 "'http://localhost:3000', in lower case, without a path, separated by commas; or '*' alone for any."
             )
     return origins
+
+
+def _fault(environment: Mapping[str, str]) -> str:
+    text = environment.get(VARIABLE, "")
+    try:
+        parse_faults(text)
+    except BadFault as exc:
+        raise BadSetting(f"{VARIABLE}: {exc}.") from None
+    return text
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from penstock.domain.load import EntityLoad
 from penstock.domain.planning import Routing
 from penstock.domain.routing import RoutingTable, succeed
+from penstock.faults import fault_point
 from penstock.wire.messages import (
     MAX_LINE_BYTES,
     Acknowledge,
@@ -65,6 +66,7 @@ class Publisher:
         line = encode_line(Table(table))
         for writer in self._writers.values():
             push_line(writer, line)
+        fault_point("table-after-send")
 
     @property
     def is_settled(self) -> bool:

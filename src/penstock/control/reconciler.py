@@ -26,6 +26,7 @@ from penstock.domain.planning import (
     plan,
 )
 from penstock.domain.replica import ReplicaSpec
+from penstock.faults import fault_point
 from penstock.stores.database import Database
 from penstock.stores.keyring import Undecryptable
 
@@ -87,6 +88,7 @@ class Reconciler:
                 await self._launch(spec)
             case StopReplica(slot=slot):
                 await self._supervisor.stop(slot)
+                fault_point("stop-after-ask")
             case SwitchTraffic():
                 self._save(endpoint, switch)
             case CompleteUpdate():
@@ -103,7 +105,9 @@ class Reconciler:
                 "endpoint %s: %s is not started, a secret cannot be decrypted: %s", spec.endpoint_name, spec.slot, exc
             )
             return
+        fault_point("launch-before-ask")
         await self._supervisor.launch(spec, secrets)
+        fault_point("launch-after-ask")
 
     def _save(self, planned: Endpoint | None, change: Callable[[Endpoint], Endpoint]) -> None:
         """Apply a change to the stored endpoint and publish what it makes of the routing table.

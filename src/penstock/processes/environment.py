@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import psutil
 
+from penstock import faults
 from penstock.settings import Home
 
 _MARK = "PENSTOCK_SUPERVISED_HOME"
@@ -14,6 +15,7 @@ _PASSED_TO_REPLICAS = frozenset(
         *("PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
         *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+        faults.VARIABLE,
     )
 )
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}

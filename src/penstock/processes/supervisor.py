@@ -28,6 +28,7 @@ from penstock.control.logs import log_file
 from penstock.domain.access import agent_token
 from penstock.domain.replica import ReplicaSpec, ReplicaState, may_be_forked
 from penstock.domain.secrets import Plaintext
+from penstock.faults import arm, fault_point, forget_fired
 from penstock.processes.environment import kill_leftovers, replica_environment, system_environment
 from penstock.processes.launch import (
     ControlPlaneLaunch,
@@ -94,6 +95,8 @@ async def supervise(settings: Settings, on_ready: OnReady) -> None:
     _make_folders(home)
     with _lock_of(home), _logging_to(home):
         kill_leftovers(home)
+        forget_fired(home.run)
+        arm(settings.fault, home.run)
         for partial in home.artifacts.glob(f"*{PARTIAL_SUFFIX}"):
             shutil.rmtree(partial, ignore_errors=True)
         with contextlib.ExitStack() as open_sockets:
@@ -350,6 +353,7 @@ class Supervisor:
         }
         temporary = self._home.status_file.with_suffix(".new")
         temporary.write_text(json.dumps(document))
+        fault_point("status-before-rename")
         temporary.replace(self._home.status_file)
 
     async def _stop_all(self) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from penstock.domain.prediction import ExecutorKind
+from penstock.faults import fault_point
 from penstock.flavors.pyfunc import load, root_cause
 from penstock.processes.launch import WorkerLaunch, begin, report_failure, report_ready
 from penstock.settings import Home
@@ -49,6 +50,7 @@ def main(how: str = "started afresh") -> None:
     executor = ExecutorKind(own.get("PENSTOCK_EXECUTOR", traits.executor))
     is_idempotent = own.get("PENSTOCK_IDEMPOTENT", "true" if traits.is_idempotent else "false") == "true"
     _log.info("%s, ready after %.3f s, executor %s", how, time.perf_counter() - started_s, executor)
+    fault_point("replica-before-ready")
     report_ready(launch)
     listener = socket.socket(fileno=launch.listen_fd)
     Server(listener, predictor.answer, executor, is_idempotent=is_idempotent).run()

@@ -12,6 +12,7 @@ import mlflow
 import mlflow.artifacts
 
 from penstock.domain.served_entity import ModelVersion
+from penstock.faults import fault_point
 from penstock.settings import PARTIAL_SUFFIX
 
 
@@ -35,7 +36,9 @@ def fetch_model(folder: Path, model: ModelVersion, tracking_uri: str) -> Path:
         mlflow.set_tracking_uri(tracking_uri)  # of this whole process: `models:/` is resolved by nothing less
         fetched = mlflow.artifacts.download_artifacts(artifact_uri=model.uri, dst_path=str(partial))
         try:
+            fault_point("artifact-before-rename")
             Path(fetched).rename(target)
+            fault_point("artifact-after-rename")
         except OSError:
             if not target.is_dir():
                 raise

@@ -20,6 +20,7 @@ from penstock.domain.access import Principal, Token
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import ResourceAlreadyExists, TemporarilyUnavailable
 from penstock.domain.sessions import Session
+from penstock.faults import fault_point
 
 metadata = sa.MetaData()
 
@@ -128,8 +129,7 @@ class Database:
             document=msgspec.json.encode(endpoint).decode(),
         )
         try:
-            with self._transaction() as connection:
-                connection.execute(row)
+            self._write_endpoint(row)
         except sa.exc.IntegrityError as exc:
             raise ResourceAlreadyExists(f"Endpoint with name '{endpoint.name}' already exists.") from exc
 
@@ -140,13 +140,17 @@ class Database:
             .where(endpoints.c.id == endpoint.id)
             .values(document=msgspec.json.encode(endpoint).decode())
         )
-        with self._transaction() as connection:
-            connection.execute(row)
+        self._write_endpoint(row)
 
     def delete_endpoint(self, endpoint_id: str) -> None:
         """Forget an endpoint."""
+        self._write_endpoint(sa.delete(endpoints).where(endpoints.c.id == endpoint_id))
+
+    def _write_endpoint(self, change: sa.Executable) -> None:
         with self._transaction() as connection:
-            connection.execute(sa.delete(endpoints).where(endpoints.c.id == endpoint_id))
+            connection.execute(change)
+            fault_point("config-before-commit")
+        fault_point("config-after-commit")
 
     def tokens(self) -> list[Token]:
         """All tokens, oldest first."""
