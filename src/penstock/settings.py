@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.domain.limits import Limits
+from penstock.domain.limits import Limits, Windows
 from penstock.faults import VARIABLE, BadFault, parse_faults
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
@@ -112,7 +112,9 @@ class Settings:
     fault: str = ""
     """`PENSTOCK_FAULT`: where processes are to crash, for tests; nowhere by default."""
     limits: Limits = field(default_factory=Limits)
-    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE` and `PENSTOCK_DEPLOY_TIMEOUT_S`, with the machine's cores."""
+    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_REPLICA_MEMORY_MB`,
+    `PENSTOCK_SCALE_TO_ZERO_AFTER_S`, `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with the machine's
+    cores."""
 
 
 class BadSetting(Exception):
@@ -126,6 +128,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         BadSetting: naming the variable, what it holds and what was wanted.
     """
     defaults = Limits(cores=cores)
+    stable_s = _whole(environment, "PENSTOCK_AUTOSCALE_STABLE_S", defaults.windows.stable_s, 2, 3600)
     return Settings(
         home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().resolve()),
         host=environment.get("PENSTOCK_HOST") or "127.0.0.1",
@@ -138,6 +141,20 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
             request_timeout_s=_number(environment, "PENSTOCK_REQUEST_TIMEOUT_S", defaults.request_timeout_s, 0.1, 3600),
             queue_size=_whole(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000),
+            replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30),
+            windows=Windows(
+                stable_s=stable_s,
+                panic_s=_whole(
+                    environment,
+                    "PENSTOCK_AUTOSCALE_PANIC_S",
+                    min(defaults.windows.panic_s, stable_s),
+                    1,
+                    stable_s,
+                ),
+                zero_after_s=_number(
+                    environment, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", defaults.windows.zero_after_s, 1, 2_592_000
+                ),
+            ),
         ),
     )
 
@@ -177,6 +194,10 @@ def _whole(environment: Mapping[str, str], name: str, default: int, low: int, hi
     if value != int(value):
         raise BadSetting(f"{name}: got '{environment[name]}'; wanted a whole number from {low} to {high}.")
     return int(value)
+
+
+def _optional_whole(environment: Mapping[str, str], name: str, low: int, high: int) -> int | None:
+    return _whole(environment, name, low, low, high) if environment.get(name) else None
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from penstock.domain.endpoint import (
     ConfigUpdate,
@@ -16,13 +17,22 @@ from penstock.domain.endpoint import (
     switch,
 )
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck, Sample
+from penstock.domain.prediction import ExecutorKind
 from penstock.domain.replica import Replica, ReplicaSpec, ReplicaState, replica_specs
+from penstock.domain.scaling import replicas_of
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.sizing import Sizing
 from penstock.domain.traffic import Route
 
 ENDPOINT_ID = "e" * 32
+CHECK = ModelCheck("3.11.9", "3.4.0", ExecutorKind.PROCESS, load_s=0.25, sample=Sample.ANSWERED, sample_ms=1.5)
 LIMITS = Limits(cores=2, deploy_timeout_s=1200, request_timeout_s=297, queue_size=1000)
+
+
+def limits_of(cores: int) -> Limits:
+    """The limits of a machine with so many cores."""
+    return replace(LIMITS, cores=cores)
 
 
 def entity(
@@ -63,13 +73,28 @@ def live(*entities: ServedEntity, routes: tuple[Route, ...] = ()) -> Endpoint:
     return complete(switch(updating(empty_endpoint(), *(entities or (entity(),)), routes=routes)))
 
 
-def specs_of(endpoint: Endpoint, config: EndpointConfig | None, limits: Limits = LIMITS) -> tuple[ReplicaSpec, ...]:
-    """The replicas that serve a config."""
+def specs_of(
+    endpoint: Endpoint,
+    config: EndpointConfig | None,
+    limits: Limits = LIMITS,
+    scales: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[ReplicaSpec, ...]:
+    """The replicas that serve a config; of an entity at zero the one that sleeps."""
     assert config is not None
     return tuple(
         spec
         for served in config.entities
-        for spec in replica_specs(endpoint.id, endpoint.name, config.version, served, limits)
+        for spec in replica_specs(
+            endpoint.id,
+            endpoint.name,
+            config.version,
+            served,
+            max(
+                1,
+                replicas_of(served.deployment_key(endpoint.id), served, limits, scales, config.checks.get(served.name)),
+            ),
+            limits,
+        )
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from penstock.cli.model_check import brief
 from penstock.cli.session import (
     FAILED,
     TIMED_OUT,
@@ -264,8 +265,9 @@ def _show(endpoint: dict[str, Any], as_json: bool) -> None:
                 f"{e['entity_name']}/{e['entity_version']}",
                 f"{shares.get(e['name'], 0)} %",
                 e["state"]["deployment"],
+                brief(e["state"]["check"]) if "check" in e["state"] else "",
                 e["state"]["deployment_state_message"],
             )
             for e in config.get("served_entities", [])
         ]
-    print_table(("CONFIG", "ENTITY", "MODEL", "TRAFFIC", "STATE", "MESSAGE"), rows)
+    print_table(("CONFIG", "ENTITY", "MODEL", "TRAFFIC", "STATE", "CHECK", "MESSAGE"), rows)

@@ -1,8 +1,11 @@
-"""`penstock models`: what the registry holds."""
+"""`penstock models`: what the registry holds, and whether a model can be served."""
+
+from typing import Annotated
 
 import typer
 
-from penstock.cli.session import HomeOption, JsonOption, api_of, command, print_json, print_table
+from penstock.cli.model_check import FINDINGS, check_model, findings
+from penstock.cli.session import CommandFailed, HomeOption, JsonOption, api_of, command, print_json, print_table
 
 app = typer.Typer(no_args_is_help=True, help="Registered models.")
 
@@ -35,3 +38,34 @@ def list_models(home: HomeOption = None, as_json: JsonOption = False) -> None:
             for row in rows
         ],
     )
+
+
+@app.command()
+@command
+def check(
+    uri: Annotated[
+        str,
+        typer.Argument(help="models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/PATH or a folder.", show_default=False),
+    ],
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="Where the model is known, if not in the stack that runs on the home."),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env", help="NAME=VALUE as in environment_vars; may be given several times.", show_default=False
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for everything.")] = 1200,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Load a model and ask it its own input example, as a replica would before it is ready."""
+    outcome = check_model(uri, tracking_uri, env or [], timeout, home)
+    if as_json:
+        print_json(outcome.document)
+    elif outcome.check is not None:
+        print_table(FINDINGS, findings(outcome.check))
+    if outcome.failure:
+        raise CommandFailed(outcome.failure, outcome.exit_code)

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator
 
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
 from penstock.domain.secrets import Plaintext
 from penstock.wire.messages import (
@@ -14,6 +15,7 @@ from penstock.wire.messages import (
     List,
     Recycle,
     Refused,
+    Rest,
     Snapshot,
     Stop,
     SupervisorAnswer,
@@ -39,13 +41,27 @@ class SupervisorClient:
         self._lock = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def launch(self, spec: ReplicaSpec, secrets: dict[str, Plaintext]) -> None:
-        """Keep a replica running in the spec's slot, with these secrets as variables."""
-        await self._ask(Launch(next(self._ids), spec, secrets))
+    async def launch(
+        self,
+        spec: ReplicaSpec,
+        secrets: dict[str, Plaintext],
+        *,
+        is_asleep: bool = False,
+        check: ModelCheck | None = None,
+    ) -> None:
+        """Keep a replica in the spec's slot, with these secrets as variables: running, or asleep until it is asked.
+
+        `check` is what an earlier replica of the same deployment found out.
+        """
+        await self._ask(Launch(next(self._ids), spec, is_asleep, secrets, check))
 
     async def stop(self, slot: str) -> None:
         """Drain and end the replica in a slot."""
         await self._ask(Stop(next(self._ids), slot))
+
+    async def rest(self, slot: str) -> None:
+        """Let the replica in a slot finish what it has and sleep until it is asked again."""
+        await self._ask(Rest(next(self._ids), slot))
 
     async def recycle(self, slot: str, pid: int, reason: str) -> None:
         """Kill a replica's process, so that a new one takes its place."""

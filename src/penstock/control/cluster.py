@@ -57,7 +57,9 @@ class Cluster:
     def _take(self, snapshot: Snapshot) -> frozenset[str]:
         seen: dict[str, list[Replica]] = {}
         for info in snapshot.replicas:
-            replica = Replica(info.spec, info.state, info.load_failed, info.deaths, info.message)
+            replica = Replica(
+                info.spec, info.state, info.load_failed, info.deaths, info.message, info.was_woken, info.check
+            )
             seen.setdefault(info.spec.endpoint_name, []).append(replica)
         replicas = {name: tuple(own) for name, own in seen.items()}
         changed = {

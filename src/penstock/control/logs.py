@@ -8,6 +8,7 @@ from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import ResourceDoesNotExist
 from penstock.domain.limits import Limits
 from penstock.domain.replica import ReplicaSpec, replica_specs
+from penstock.domain.scaling import replica_bounds
 from penstock.runtime.capture import read_log
 
 MAX_LOG_BYTES = 1 << 20
@@ -34,8 +35,10 @@ def read_entity_log(
             continue
         entity = config.entity(entity_name)
         if entity is not None:
-            specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, limits)
-            return "".join(read_log(log_file(logs, spec, kind), MAX_LOG_BYTES // len(specs)) for spec in specs)
+            most = replica_bounds(entity, limits, config.checks.get(entity.name)).high
+            specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, most, limits)
+            files = [file for spec in specs if (file := log_file(logs, spec, kind)).exists()]
+            return "".join(read_log(file, MAX_LOG_BYTES // len(files)) for file in files)
     which = "" if config_version is None else f" in config version {config_version}"
     raise ResourceDoesNotExist(f"Endpoint '{endpoint.name}' has no served entity '{entity_name}'{which}.")
 

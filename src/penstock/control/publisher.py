@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock.domain.load import EntityLoad
 from penstock.domain.planning import Routing
 from penstock.domain.routing import RoutingTable, succeed
 from penstock.faults import fault_point
@@ -44,7 +43,7 @@ class Publisher:
         build: Callable[[], RoutingTable],
         gateway_pids: Callable[[], frozenset[int]],
         on_settled: Callable[[], None],
-        on_report: Callable[[int, list[EntityLoad], float], None] | None = None,
+        on_report: Callable[[int, Report, float], None] | None = None,
     ) -> None:
         self._file = file
         self._build = build
@@ -73,9 +72,13 @@ class Publisher:
         """Whether every running gateway routes by the newest table."""
         return all(self._acknowledged.get(pid) == self._table.version for pid in self._gateway_pids())
 
+    def scales(self) -> dict[str, int]:
+        """How many replicas each deployment has in the newest table."""
+        return self._table.scales()
+
     def routing(self) -> Routing:
         """What the gateways are known to route by."""
-        return Routing(self._table.slots(), self.is_settled)
+        return Routing(self._table.slots(), self._table.sleeping_slots(), self.is_settled)
 
     async def settled(self, timeout_s: float) -> bool:
         """Wait until the newest table is settled; False if it was not within the time."""
@@ -113,9 +116,9 @@ class Publisher:
                             await self._acknowledge(pid, version)
                         else:
                             writer.write(encode_line(Table(self._table)))
-                    case Report(loads=loads):
+                    case Report() as report:
                         if pid is not None and self._on_report is not None:
-                            self._on_report(pid, loads, time.monotonic())
+                            self._on_report(pid, report, time.monotonic())
                     case Acknowledge(version=version):
                         if pid is not None:
                             await self._acknowledge(pid, version)

@@ -5,7 +5,7 @@ acknowledged a table, a restart), it does the same.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from penstock.client.supervisor import SupervisorClient
@@ -14,18 +14,21 @@ from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, complete, fail, switch
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, checks_of, complete, fail, known_check, switch
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.planning import (
     Action,
     CompleteUpdate,
     FailUpdate,
+    RestReplica,
     StartReplica,
     StopReplica,
     SwitchTraffic,
     plan,
 )
 from penstock.domain.replica import ReplicaSpec
+from penstock.domain.shares import promised_bytes
 from penstock.faults import fault_point
 from penstock.stores.database import Database
 from penstock.stores.keyring import Undecryptable
@@ -46,6 +49,7 @@ class Reconciler:
         publisher: Publisher,
         secrets: Secrets,
         limits: Limits,
+        scales: Mapping[str, int],
         logs: Path,
     ) -> None:
         self._database = database
@@ -54,6 +58,7 @@ class Reconciler:
         self._publisher = publisher
         self._secrets = secrets
         self._limits = limits
+        self._scales = scales
         self._logs = logs
 
     async def reconcile(self, name: str) -> float | None:
@@ -71,6 +76,8 @@ class Reconciler:
             self._publisher.routing(),
             now_ms(),
             self._limits,
+            self._scales,
+            self._promised_to_others(endpoint),
         )
         for action in actions:
             _log.info("endpoint %s: %s", name, action)
@@ -84,19 +91,30 @@ class Reconciler:
 
     async def _act(self, endpoint: Endpoint | None, action: Action) -> None:
         match action:
-            case StartReplica(spec=spec):
-                await self._launch(spec)
+            case StartReplica(spec=spec, is_asleep=is_asleep):
+                await self._launch(endpoint, spec, is_asleep=is_asleep)
+            case RestReplica(slot=slot):
+                await self._supervisor.rest(slot)
             case StopReplica(slot=slot):
                 await self._supervisor.stop(slot)
                 fault_point("stop-after-ask")
             case SwitchTraffic():
-                self._save(endpoint, switch)
+                self._save(endpoint, lambda planned: switch(planned, self._checks(planned)))
             case CompleteUpdate():
                 self._save(endpoint, complete)
             case FailUpdate(failures=failures):
-                self._save(endpoint, lambda planned: fail(planned, failures))
+                self._save(endpoint, lambda planned: fail(planned, failures, self._checks(planned)))
 
-    async def _launch(self, spec: ReplicaSpec) -> None:
+    def _promised_to_others(self, endpoint: Endpoint | None) -> int:
+        if endpoint is None or endpoint.update is not ConfigUpdate.IN_PROGRESS:
+            return 0
+        others = (other for other in self._database.endpoints() if other.id != endpoint.id)
+        return promised_bytes(others, self._limits)
+
+    def _checks(self, endpoint: Endpoint) -> dict[str, ModelCheck]:
+        return checks_of(endpoint, self._cluster.replicas_of(endpoint.name))
+
+    async def _launch(self, endpoint: Endpoint | None, spec: ReplicaSpec, *, is_asleep: bool) -> None:
         """Start a replica, unless its secrets cannot be opened: the rest of the endpoint is not to wait for that."""
         try:
             secrets = self._secrets.values_for(spec)
@@ -105,8 +123,13 @@ class Reconciler:
                 "endpoint %s: %s is not started, a secret cannot be decrypted: %s", spec.endpoint_name, spec.slot, exc
             )
             return
+        check = (
+            None
+            if endpoint is None
+            else known_check(endpoint, spec.deployment, self._cluster.replicas_of(endpoint.name))
+        )
         fault_point("launch-before-ask")
-        await self._supervisor.launch(spec, secrets)
+        await self._supervisor.launch(spec, secrets, is_asleep=is_asleep, check=check)
         fault_point("launch-after-ask")
 
     def _save(self, planned: Endpoint | None, change: Callable[[Endpoint], Endpoint]) -> None:

@@ -11,13 +11,14 @@ The state machine is the contract's:
     v2 failed                 READY      UPDATE_FAILED  active v1  pending v2
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from penstock.domain.access import Grant
 from penstock.domain.errors import CallerError, InvalidParameterValue, ResourceConflict
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.secrets import Sealed
 from penstock.domain.served_entity import ServedEntity
@@ -55,6 +56,8 @@ class EndpointConfig:
     entities: tuple[ServedEntity, ...]
     routes: tuple[Route, ...]
     started_at_ms: int = 0
+    checks: dict[str, ModelCheck] = field(default_factory=dict)
+    """What was found out about the model of each entity, by its name, when the config came up or failed."""
 
     @property
     def is_external(self) -> bool:
@@ -131,6 +134,7 @@ class EntityStatus:
     ready: int = 0
     starting: int = 0
     draining: int = 0
+    check: ModelCheck | None = None
 
 
 def check_config(entities: Sequence[ServedEntity], routes: Sequence[Route]) -> tuple[Route, ...]:
@@ -199,9 +203,9 @@ def check_not_updating(endpoint: Endpoint) -> None:
         )
 
 
-def switch(endpoint: Endpoint) -> Endpoint:
-    """The pending config is ready: gateways are to route to it."""
-    return replace(endpoint, switching=True)
+def switch(endpoint: Endpoint, checks: Mapping[str, ModelCheck] | None = None) -> Endpoint:
+    """The pending config is ready, and keeps the checks of its models: gateways are to route to it."""
+    return replace(endpoint, pending=_checked(endpoint.pending, checks), switching=True)
 
 
 def complete(endpoint: Endpoint) -> Endpoint:
@@ -209,9 +213,36 @@ def complete(endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, active=endpoint.pending, pending=None, switching=False, update=ConfigUpdate.NOT_UPDATING)
 
 
-def fail(endpoint: Endpoint, failures: dict[str, str]) -> Endpoint:
-    """The pending config will not come up; the active one goes on."""
-    return replace(endpoint, switching=False, update=ConfigUpdate.UPDATE_FAILED, failures=failures)
+def fail(endpoint: Endpoint, failures: dict[str, str], checks: Mapping[str, ModelCheck] | None = None) -> Endpoint:
+    """The pending config will not come up, and keeps what is known of its models; the active one goes on."""
+    return replace(
+        endpoint,
+        pending=_checked(endpoint.pending, checks),
+        switching=False,
+        update=ConfigUpdate.UPDATE_FAILED,
+        failures=failures,
+    )
+
+
+def checks_of(endpoint: Endpoint, replicas: Iterable[Replica]) -> dict[str, ModelCheck]:
+    """What replicas found out about the models of the pending config, by the entity's name."""
+    checks = {replica.spec.deployment: replica.check for replica in replicas if replica.check is not None}
+    entities = endpoint.pending.entities if endpoint.pending is not None else ()
+    known = {entity.name: checks.get(entity.deployment_key(endpoint.id)) for entity in entities}
+    return {name: check for name, check in known.items() if check is not None}
+
+
+def known_check(endpoint: Endpoint, deployment: str, replicas: Iterable[Replica]) -> ModelCheck | None:
+    """What is known of a deployment's model: told by one of its replicas, or kept with the active config."""
+    told = next((r.check for r in replicas if r.spec.deployment == deployment and r.check is not None), None)
+    if told is not None or endpoint.active is None:
+        return told
+    names = [entity.name for entity in endpoint.active.entities if entity.deployment_key(endpoint.id) == deployment]
+    return next((endpoint.active.checks.get(name) for name in names), None)
+
+
+def _checked(config: EndpointConfig | None, checks: Mapping[str, ModelCheck] | None) -> EndpointConfig | None:
+    return None if config is None else replace(config, checks=dict(checks or {}))
 
 
 def stop(endpoint: Endpoint, now_ms: int) -> Endpoint:
@@ -243,21 +274,25 @@ def resealed(endpoint: Endpoint, reseal: Callable[[Sealed], Sealed]) -> Endpoint
 
 
 def is_ready(endpoint: Endpoint, replicas: Iterable[Replica]) -> bool:
-    """Whether every served entity of the active config has a ready replica."""
+    """Whether every served entity of the active config answers: a replica is ready, or sleeps until it is asked."""
     if endpoint.active is None or endpoint.stopped:
         return False
-    ready = {replica.spec.deployment for replica in replicas if replica.state is ReplicaState.READY}
-    return all(entity.deployment_key(endpoint.id) in ready for entity in endpoint.active.entities)
+    replicas = list(replicas)
+    return all(
+        _answers(entity, _replicas_of(entity.deployment_key(endpoint.id), replicas))
+        for entity in endpoint.active.entities
+    )
 
 
 def entity_status(
     endpoint: Endpoint, config: EndpointConfig, entity: ServedEntity, replicas: Iterable[Replica]
 ) -> EntityStatus:
     """What to say of one entity of the active or the pending config."""
-    key = entity.deployment_key(endpoint.id)
-    own = [replica for replica in replicas if replica.spec.deployment == key]
+    own = _replicas_of(entity.deployment_key(endpoint.id), replicas)
     states = [replica.state for replica in own]
-    counts = {
+    check = config.checks.get(entity.name) or next((replica.check for replica in own if replica.check), None)
+    seen: dict[str, Any] = {
+        "check": check,
         "ready": states.count(ReplicaState.READY),
         "starting": states.count(ReplicaState.STARTING) + states.count(ReplicaState.RESTARTING),
         "draining": states.count(ReplicaState.DRAINING),
@@ -265,14 +300,31 @@ def entity_status(
     is_pending = endpoint.pending is not None and config.version == endpoint.pending.version
     if is_pending and endpoint.update is ConfigUpdate.UPDATE_FAILED:
         if entity.name in endpoint.failures:
-            return EntityStatus(Deployment.FAILED, endpoint.failures[entity.name], **counts)
+            return EntityStatus(Deployment.FAILED, endpoint.failures[entity.name], **seen)
         message = "The deployment was aborted because another served entity of this config failed."
-        return EntityStatus(Deployment.ABORTED, message, **counts)
+        return EntityStatus(Deployment.ABORTED, message, **seen)
     if endpoint.stopped:
-        return EntityStatus(Deployment.ABORTED, "The endpoint is stopped.", **counts)
-    if counts["ready"]:
-        return EntityStatus(Deployment.READY, "", **counts)
+        return EntityStatus(Deployment.ABORTED, "The endpoint is stopped.", **seen)
+    if seen["ready"]:
+        return EntityStatus(Deployment.READY, "", **seen)
+    if ReplicaState.ASLEEP in states:
+        return EntityStatus(Deployment.READY, "Scaled to zero; the next request starts a replica.", **seen)
     if is_pending:
-        return EntityStatus(Deployment.CREATING, "Creating resources for served entity.", **counts)
+        return EntityStatus(Deployment.CREATING, "Creating resources for served entity.", **seen)
+    if _answers(entity, own):
+        return EntityStatus(Deployment.READY, "On its way to or from zero.", **seen)
     message = next((replica.message for replica in own if replica.message), "No replica is ready; one is starting.")
-    return EntityStatus(Deployment.RECOVERING, message, **counts)
+    return EntityStatus(Deployment.RECOVERING, message, **seen)
+
+
+def _replicas_of(deployment: str, replicas: Iterable[Replica]) -> list[Replica]:
+    return [replica for replica in replicas if replica.spec.deployment == deployment]
+
+
+def _answers(entity: ServedEntity, own: Sequence[Replica]) -> bool:
+    """Whether requests are answered, if need be after a start: one that may sleep is on its way from or to zero."""
+    waking = {ReplicaState.STARTING, ReplicaState.DRAINING} if entity.sizing.scale_to_zero else set()
+    return any(
+        replica.state in {ReplicaState.READY, ReplicaState.ASLEEP} or (replica.state in waking and not replica.deaths)
+        for replica in own
+    )

@@ -1,6 +1,21 @@
 """Limits: the machine, and the defaults that a served entity may override for itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How far the autoscaler looks back, seconds."""
+
+    stable_s: int = 60
+    panic_s: int = 6
+    zero_after_s: float = 1800.0
+    """How long an entity that may sleep is kept without a request."""
+
+    @property
+    def history_s(self) -> int:
+        """Seconds of load that the policy wants to know."""
+        return self.stable_s + self.panic_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +30,7 @@ class Limits:
     """The time limit of one request."""
     queue_size: int = 1000
     """How many requests may wait for one served entity before more are refused."""
+    replica_memory_mb: int | None = None
+    """Memory that all replicas together may take, MiB; None for no bound."""
+    windows: Windows = field(default_factory=Windows)
+    """Of the autoscaler."""

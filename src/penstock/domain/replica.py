@@ -5,18 +5,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 
 MAX_DEPLOY_DEATHS = 3
 """A new replica that died this often before it was ready has failed."""
+_DRAIN_MARGIN_S = 3.0
+"""How much longer than its last request a replica may take to end."""
 
 
 class ReplicaState(StrEnum):
     """Where a replica is in its life.
 
     STARTING -> READY -> DRAINING -> gone; from STARTING and READY a death leads to RESTARTING and back to STARTING.
+    One that is put to sleep goes from DRAINING to ASLEEP; the first connection to its slot makes it STARTING again.
     """
 
+    ASLEEP = "asleep"
     STARTING = "starting"
     READY = "ready"
     RESTARTING = "restarting"
@@ -38,6 +43,11 @@ class ReplicaSpec:
     """Values may be passwords: they stand in no log."""
     drain_timeout_s: float = 300.0
 
+    @property
+    def request_timeout_s(self) -> float:
+        """The time limit of one request, seconds."""
+        return self.drain_timeout_s - _DRAIN_MARGIN_S
+
 
 @dataclass(frozen=True, slots=True)
 class Replica:
@@ -51,6 +61,10 @@ class Replica:
     """Deaths since the replica was last ready."""
     message: str = ""
     """Why it last died; empty if it never did."""
+    was_woken: bool = False
+    """A request woke it, and nobody has asked for it to run since."""
+    check: ModelCheck | None = None
+    """What it last found out about its model; None as long as it has not come so far."""
 
     @property
     def has_failed_to_deploy(self) -> bool:
@@ -67,9 +81,9 @@ def may_be_forked(environment: Mapping[str, str]) -> bool:
 
 
 def replica_specs(
-    endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, limits: Limits
+    endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, count: int, limits: Limits
 ) -> tuple[ReplicaSpec, ...]:
-    """The replicas that serve one entity within the limits; an external model has none."""
+    """The first `count` replicas of one entity; an external model has none."""
     if entity.model is None:
         return ()
     key = entity.deployment_key(endpoint_id)
@@ -83,7 +97,7 @@ def replica_specs(
             config_version=config_version,
             model=entity.model,
             environment=entity.environment,
-            drain_timeout_s=entity.request_timeout_s(limits) + 3,
+            drain_timeout_s=entity.request_timeout_s(limits) + _DRAIN_MARGIN_S,
         )
-        for index in range(entity.sizing.replicas(limits.cores))
+        for index in range(count)
     )

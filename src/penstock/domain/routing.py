@@ -1,12 +1,14 @@
 """The routing table: a versioned, immutable snapshot of all that gateways need to serve without the control plane."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from penstock.domain.access import Level, Principal, Scope, Token, agent_token, digest_of, identities
-from penstock.domain.endpoint import ConfigUpdate, Endpoint
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
 from penstock.domain.limits import Limits
 from penstock.domain.replica import replica_specs
+from penstock.domain.scaling import replicas_of
+from penstock.domain.served_entity import ServedEntity
 from penstock.domain.sessions import Session
 
 
@@ -21,6 +23,8 @@ class RoutedEntity:
     percentage: int
     timeout_s: float
     queue_size: int
+    is_asleep: bool = False
+    """Its replica sleeps; the first connection to the slot wakes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,21 @@ class RoutingTable:
     access: dict[str, Access] = field(default_factory=dict)
     sessions: dict[str, RoutedSession] = field(default_factory=dict)
 
+    def entities(self) -> Iterator[RoutedEntity]:
+        """The served entities of all endpoints."""
+        return (entity for endpoint in self.endpoints.values() for entity in endpoint.entities)
+
     def slots(self) -> frozenset[str]:
         """Every slot that a gateway holding this table may send requests to."""
-        return frozenset(
-            slot for endpoint in self.endpoints.values() for entity in endpoint.entities for slot in entity.slots
-        )
+        return frozenset(slot for entity in self.entities() for slot in entity.slots)
+
+    def sleeping_slots(self) -> frozenset[str]:
+        """Those of them that it connects to for a request only."""
+        return frozenset(slot for entity in self.entities() if entity.is_asleep for slot in entity.slots)
+
+    def scales(self) -> dict[str, int]:
+        """How many replicas each deployment has; 0 if it sleeps."""
+        return {entity.deployment: 0 if entity.is_asleep else len(entity.slots) for entity in self.entities()}
 
 
 def build_table(
@@ -79,6 +93,7 @@ def build_table(
     tokens: Iterable[Token],
     system: Mapping[str, Access],
     limits: Limits,
+    scales: Mapping[str, int],
     principals: Iterable[Principal] = (),
     replica_secret: str = "",
     sessions: Iterable[Session] = (),
@@ -89,7 +104,8 @@ def build_table(
         endpoints: all of them.
         tokens: of the principals.
         system: access of our own processes, by token digest.
-        limits: with an entity's sizing they give its number of replicas.
+        limits: with an entity's sizing they bound its number of replicas.
+        scales: how many replicas the autoscaler wants, by deployment.
         principals: those that are in a group.
         replica_secret: what the tokens of agents are made of.
         sessions: of browsers.
@@ -109,7 +125,7 @@ def build_table(
         for entity in config.entities
     }
     return RoutingTable(
-        endpoints={endpoint.name: _routed(endpoint, limits) for endpoint in endpoints},
+        endpoints={endpoint.name: _routed(endpoint, limits, scales) for endpoint in endpoints},
         access={**{token.digest: access_of(token.principal) for token in tokens}, **agents, **system},
         sessions={s.digest: RoutedSession(access_of(s.principal), s.expires_at_ms) for s in sessions},
     )
@@ -122,7 +138,7 @@ def succeed(previous: RoutingTable, content: RoutingTable) -> RoutingTable:
     return replace(content, version=previous.version + 1)
 
 
-def _routed(endpoint: Endpoint, limits: Limits) -> RoutedEndpoint:
+def _routed(endpoint: Endpoint, limits: Limits, scales: Mapping[str, int]) -> RoutedEndpoint:
     config = endpoint.routed
     queriers = tuple(grant.identity for grant in endpoint.grants if grant.level.covers(Level.CAN_QUERY))
     if config is None:
@@ -133,20 +149,32 @@ def _routed(endpoint: Endpoint, limits: Limits) -> RoutedEndpoint:
         endpoint.name,
         config.version,
         tuple(
-            RoutedEntity(
-                name=entity.name,
-                id=entity.id,
-                deployment=entity.deployment_key(endpoint.id),
-                slots=tuple(
-                    spec.slot for spec in replica_specs(endpoint.id, endpoint.name, config.version, entity, limits)
-                ),
-                percentage=share[entity.name],
-                timeout_s=entity.request_timeout_s(limits),
-                queue_size=entity.queue_size(limits),
-            )
-            for entity in config.entities
+            _routed_entity(endpoint, config, entity, share[entity.name], limits, scales) for entity in config.entities
         ),
         queriers=queriers,
+    )
+
+
+def _routed_entity(
+    endpoint: Endpoint,
+    config: EndpointConfig,
+    entity: ServedEntity,
+    percentage: int,
+    limits: Limits,
+    scales: Mapping[str, int],
+) -> RoutedEntity:
+    key = entity.deployment_key(endpoint.id)
+    replicas = replicas_of(key, entity, limits, scales, config.checks.get(entity.name))
+    specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, max(replicas, 1), limits)
+    return RoutedEntity(
+        name=entity.name,
+        id=entity.id,
+        deployment=key,
+        slots=tuple(spec.slot for spec in specs),
+        percentage=percentage,
+        timeout_s=entity.request_timeout_s(limits),
+        queue_size=entity.queue_size(limits),
+        is_asleep=not replicas,
     )
 
 

@@ -1,10 +1,10 @@
 """A served entity: one version of a registered model, or an external one, sized and named."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from penstock.domain.external_model import ExternalModel
-from penstock.domain.limits import Limits
+from penstock.domain.limits import Limits, Windows
 from penstock.domain.secrets import Sealed
 from penstock.domain.sizing import Sizing
 
@@ -68,6 +68,11 @@ class ServedEntity:
     def request_timeout_s(self, limits: Limits) -> float:
         """The time limit of one request, seconds."""
         return float(self.environment.get("PENSTOCK_REQUEST_TIMEOUT_S", limits.request_timeout_s))
+
+    def windows(self, limits: Limits) -> Windows:
+        """How far the autoscaler looks back, and how long the entity is kept without a request."""
+        after_s = self.environment.get("PENSTOCK_SCALE_TO_ZERO_AFTER_S")
+        return limits.windows if after_s is None else replace(limits.windows, zero_after_s=float(after_s))
 
     def queue_size(self, limits: Limits) -> int:
         """How many requests may wait for a replica before more are refused."""

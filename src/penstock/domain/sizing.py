@@ -4,7 +4,6 @@ The sizes and their provisioned concurrency are those of Databricks Model Servin
 Small 4, Medium 8 to 16, Large 16 to 64; one unit of concurrency is one request at a time.
 """
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -61,11 +60,6 @@ class Sizing:
         high = self.max_concurrency if self.max_concurrency is not None else CONCURRENCY_PER_REPLICA
         low = self.min_concurrency if self.min_concurrency is not None else min(high, CONCURRENCY_PER_REPLICA)
         return low, high
-
-    def replicas(self, cores: int) -> int:
-        """How many replicas serve the lower bound on a machine of `cores`; at least one."""
-        low, _ = self.bounds()
-        return max(1, min(math.ceil(low / CONCURRENCY_PER_REPLICA), cores))
 
 
 def choose_sizing(

@@ -13,6 +13,7 @@ from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from penstock.domain.errors import BadRequest
@@ -36,12 +37,19 @@ class Predictor:
     """A loaded model."""
 
     def __init__(self, model: PyFuncModel, traits: ModelTraits = ModelTraits()) -> None:  # noqa: B008 - immutable
+        self.metadata: Model = model.metadata
+        """What its `MLmodel` file says."""
         self._model = model
         self._traits = traits
         self._input_schema = model.metadata.get_input_schema()
         params = model.metadata.get_params_schema()
         inputs = self._input_schema.input_names() if self._input_schema else ()
         self._columns = frozenset((*inputs, *(param.name for param in (params.params if params else ()))))
+
+    @property
+    def has_signature(self) -> bool:
+        """Whether its inputs are described, and checked."""
+        return self._input_schema is not None
 
     def answer(self, query: Query) -> Answer | AnswerStream:
         """Answer a query; never raises for what the body or the model does."""
@@ -101,7 +109,7 @@ def _events(first: Any, pieces: Iterator[Any], request: LlmRequest, note: Note) 
             piece = next(pieces, _END)
     except Exception as exc:  # noqa: BLE001 - the model's own; the client is told in the stream
         traceback.print_exc()
-        yield event_stream.failure("BAD_REQUEST", defused(f"The model failed while it streamed: {_one_line(exc)}"))
+        yield event_stream.failure("BAD_REQUEST", defused(f"The model failed while it streamed: {one_line(exc)}"))
         return
     finally:
         close = getattr(pieces, "close", None)
@@ -146,8 +154,8 @@ def load(folder: Path, traits: ModelTraits = ModelTraits()) -> Predictor:  # noq
     return Predictor(mlflow.pyfunc.load_model(str(folder)), traits)
 
 
-def root_cause(error: BaseException) -> str:
-    """One line that says why a model could not be loaded: the innermost exception, with its type."""
+def root_cause(error: BaseException) -> BaseException:
+    """The innermost of the exceptions that led to one another."""
     seen = {id(error)}
     while True:
         inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -155,10 +163,11 @@ def root_cause(error: BaseException) -> str:
             break
         seen.add(id(inner))
         error = inner
-    return _one_line(error)
+    return error
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An exception with its type, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
 
 

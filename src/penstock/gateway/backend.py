@@ -3,6 +3,9 @@
 A call goes to the ready replica with the fewest in flight. While none has room it waits, first come first served; the
 same queue is the activator's: it holds calls while no replica is ready at all, for `hold_timeout_s` at most. The queue
 is bounded: beyond its size a call is refused with 429.
+
+Each slot that the routing table names has a link. An entity that sleeps has none: its first call opens one, and the
+connection wakes the replica (the supervisor watches the sockets of those that sleep), with or without a control plane.
 """
 
 import asyncio
@@ -15,6 +18,7 @@ from functools import partial
 from penstock.domain.errors import DeadlineExceeded, InternalError, ResourceExhausted, TemporarilyUnavailable
 from penstock.domain.routing import RoutedEntity
 from penstock.gateway.call import Call, CallState
+from penstock.gateway.demand import Demand
 from penstock.gateway.upstream import ReplicaLink
 
 Recycle = Callable[[str, int, str], Awaitable[None]]
@@ -40,7 +44,8 @@ class Backend:
         self, entity: RoutedEntity, address_of: Callable[[str], str], hold_timeout_s: float, recycle: Recycle
     ) -> None:
         self.entity = entity
-        """Replaced when a new routing table changes how the same deployment is routed to."""
+        self.demand = Demand(time.monotonic())
+        self._address_of = address_of
         self._hold_timeout_s = hold_timeout_s
         self._recycle = recycle
         self._waiting: deque[Call] = deque()
@@ -50,7 +55,21 @@ class Backend:
         self._hold_timer: asyncio.TimerHandle | None = None
         self._is_retired = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._links = [ReplicaLink(slot, address_of(slot), self) for slot in entity.slots]
+        self._links: list[ReplicaLink] = []
+        self.route(entity)
+
+    def route(self, entity: RoutedEntity) -> None:
+        """Route as a newer table says of the same deployment: to more slots, to fewer, or to one that sleeps."""
+        self.entity = entity
+        for link in self._links:
+            if link.slot not in entity.slots or (entity.is_asleep and not self._calls()):
+                link.retire()
+        if not entity.is_asleep:
+            self._open_links()
+
+    def needs(self, link: ReplicaLink) -> bool:
+        """A link that lost its replica looks for the next one, unless that sleeps and nobody asks for it."""
+        return not self.entity.is_asleep or bool(self._waiting or self._alone)
 
     def submit(self, call: Call) -> None:
         """Take a call; it is answered sooner or later, whatever happens."""
@@ -65,7 +84,10 @@ class Backend:
             return
         call.deadline = asyncio.get_running_loop().call_later(self.entity.timeout_s, self._expire, call)
         call.watch(partial(self._leave, call))
+        call.found_no_replica = not any(link.is_ready for link in self._links)
         self._waiting.append(call)
+        if self.entity.is_asleep:
+            self._open_links()
         self.on_room()
 
     def retire(self) -> None:
@@ -82,6 +104,10 @@ class Backend:
 
     def on_room(self) -> None:
         """Hand waiting calls to replicas that have room."""
+        self._hand_out()
+        self.demand.observe(self._calls(), time.monotonic())
+
+    def _hand_out(self) -> None:
         if any(link.is_ready for link in self._links):
             self._unready_since_s = None
         kept_free = self._send_alone()
@@ -195,13 +221,20 @@ class Backend:
             )
         self.on_room()
 
+    def _calls(self) -> int:
+        """Calls that wait or are at work."""
+        return len(self._waiting) + len(self._alone) + sum(link.in_flight for link in self._links)
+
+    def _open_links(self) -> None:
+        """A link for every slot of the entity."""
+        self._links = [link for link in self._links if not link.is_closed]
+        open_slots = {link.slot for link in self._links if not link.is_retiring}
+        self._links += [
+            ReplicaLink(slot, self._address_of(slot), self) for slot in self.entity.slots if slot not in open_slots
+        ]
+
     def _close_if_idle(self) -> None:
-        if (
-            self._is_retired
-            and not self._waiting
-            and not self._alone
-            and not any(link.in_flight for link in self._links)
-        ):
+        if self._is_retired and not self._calls():
             self._is_retired = False
             self._spawn(self.close())
 

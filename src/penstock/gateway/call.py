@@ -67,8 +67,10 @@ class Call:
         "_stand_in",
         "arrived_s",
         "body",
+        "cold_start_s",
         "deadline",
         "entity_name",
+        "found_no_replica",
         "head",
         "is_alone",
         "meta",
@@ -109,6 +111,10 @@ class Call:
         self.state = CallState.WAITING
         self.is_alone = False
         """Whether a replica died while it worked on this call, which is begun once more, with no other beside it."""
+        self.found_no_replica = False
+        """Whether no replica was ready when the call came."""
+        self.cold_start_s: float | None = None
+        """How long it waited for one then."""
         self.head: Head | None = None
         self._parts: list[bytes] = []
 
@@ -136,6 +142,12 @@ class Call:
             return False
         self.answer_to(self._stand_in(self))
         return True
+
+    def send(self) -> None:
+        """A replica is given the call."""
+        self.state = CallState.SENT
+        if self.found_no_replica and self.cold_start_s is None:
+            self.cold_start_s = time.monotonic() - self.arrived_s
 
     def retry_alone(self) -> bool:
         """Begin again from nothing, if it was not begun twice already and no piece of the answer has left."""
@@ -219,4 +231,8 @@ class Call:
             ("x-databricks-request-id", self.request_id),
             ("databricks-request-id", self.request_id),
         ]
-        return headers if self._replica is None else [*headers, ("x-penstock-replica", self._replica)]
+        if self._replica is not None:
+            headers.append(("x-penstock-replica", self._replica))
+        if self.cold_start_s is not None:
+            headers.append(("x-penstock-cold-start", f"{self.cold_start_s * 1000:.0f}"))
+        return headers

@@ -41,7 +41,7 @@ async def follow_tables(sockets: SocketFolder, table: CurrentTable, meter: LoadM
 
 async def _follow_once(sockets: SocketFolder, table: CurrentTable, meter: LoadMeter) -> None:
     reader, writer = await asyncio.open_unix_connection(sockets.address(ROUTING), limit=MAX_LINE_BYTES)
-    reporting = asyncio.create_task(_report(writer, meter), name="report load")
+    reporting = asyncio.create_task(_report(writer, table, meter), name="report load")
     try:
         writer.write(encode_line(Subscribe(os.getpid(), table.version or 0)))
         while (message := await read_message(reader, tables)) is not None:
@@ -55,7 +55,8 @@ async def _follow_once(sockets: SocketFolder, table: CurrentTable, meter: LoadMe
         writer.close()
 
 
-async def _report(writer: asyncio.StreamWriter, meter: LoadMeter) -> None:
+async def _report(writer: asyncio.StreamWriter, table: CurrentTable, meter: LoadMeter) -> None:
     while not writer.is_closing():
         await asyncio.sleep(_REPORT_EVERY_S)
-        push_line(writer, encode_line(Report(meter.last_minute(time.monotonic()))))
+        now_s = time.monotonic()
+        push_line(writer, encode_line(Report(meter.last_minute(now_s), table.demands(now_s))))

@@ -69,8 +69,11 @@ class CurrentTable:
         for endpoint in table.endpoints.values():
             own = []
             for entity in endpoint.entities:
-                backend = self._backends.get(entity.deployment) or self._make_backend(entity)
-                backend.entity = entity
+                backend = self._backends.get(entity.deployment)
+                if backend is None:
+                    backend = self._make_backend(entity)
+                elif backend.entity != entity:
+                    backend.route(entity)
                 backends[entity.deployment] = backend
                 own.append(backend)
             shares = thresholds([entity.percentage for entity in endpoint.entities])
@@ -81,6 +84,11 @@ class CurrentTable:
         self.version = table.version
         for backend in retired:
             backend.retire()
+
+    def demands(self, now_s: float) -> dict[str, float]:
+        """Calls waiting or at work, on average since the last time, by deployment; without those that had none."""
+        taken = {key: backend.demand.take(now_s) for key, backend in self._backends.items()}
+        return {key: calls for key, calls in taken.items() if calls > 0}
 
     def target(self, endpoint_name: str) -> RoutedTarget:
         """The endpoint of that name.

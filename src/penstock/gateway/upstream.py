@@ -1,7 +1,8 @@
 """Links to replicas: one connection each, many calls at once, kept up for as long as the replica is routed to.
 
 The socket belongs to the slot and is held open by the supervisor, so that a connection made while the replica is
-down waits there until the next one comes up. A link is ready from HELLO until the connection breaks.
+down waits there until the next one comes up; one made while it sleeps wakes it. A link is ready from HELLO until the
+replica says goodbye, a HELLO with no room, or the connection breaks.
 """
 
 import asyncio
@@ -34,7 +35,10 @@ _log = logging.getLogger(__name__)
 
 
 class LinkOwner(Protocol):
-    """What a link tells its served entity."""
+    """What a link tells its served entity, and asks it."""
+
+    def needs(self, link: "ReplicaLink") -> bool:
+        """Whether a link that has lost its replica should look for the next one."""
 
     def on_room(self) -> None:
         """The link can take more calls than a moment ago."""
@@ -58,12 +62,14 @@ class ReplicaLink:
         self._hello: Hello | None = None
         self._unsent: list[bytes] = []
         self._connection: _Connection | None = None
+        self.is_retiring = False
+        """Whether the link is to take no more calls and to close after the last one."""
         self._task = asyncio.create_task(self._keep_connected(), name=f"link {slot}")
 
     @property
     def is_ready(self) -> bool:
-        """Whether a replica answers at the other end."""
-        return self._hello is not None
+        """Whether a replica that takes calls is at the other end."""
+        return self._hello is not None and self._hello.slots > 0
 
     @property
     def pid(self) -> int | None:
@@ -83,7 +89,9 @@ class ReplicaLink:
     @property
     def room(self) -> int:
         """How many more calls the replica may be given."""
-        if self._hello is None or self.is_stuck or any(call.is_alone for call in self._calls.values()):
+        if self._hello is None or not self._hello.slots or self.is_retiring or self.is_stuck:
+            return 0
+        if any(call.is_alone for call in self._calls.values()):
             return 0
         return self._hello.slots + self._hello.window - len(self._calls)
 
@@ -91,7 +99,7 @@ class ReplicaLink:
         """Give the replica a call; all calls of one turn of the loop leave in one write."""
         request_id = next(self._ids)
         self._calls[request_id] = call
-        call.state = CallState.SENT
+        call.send()
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent += encode_request(request_id, call.meta, call.body)
@@ -113,7 +121,18 @@ class ReplicaLink:
                 if call.state is CallState.SENT:
                     # Not started as far as we know: the replica drops it, or answers it unheard.
                     del self._calls[request_id]
+                    self._close_if_done()
                 return
+
+    def retire(self) -> None:
+        """Take no more calls; close and stay away after the last one."""
+        self.is_retiring = True
+        self._close_if_done()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the link has closed and will not connect again."""
+        return self._task.done()
 
     async def close(self) -> None:
         """Close the connection and stay away."""
@@ -130,7 +149,7 @@ class ReplicaLink:
     async def _keep_connected(self) -> None:
         loop = asyncio.get_running_loop()
         delay_s = _FIRST_RETRY_S
-        while True:
+        while not self.is_retiring and self._owner.needs(self):
             try:
                 _, connection = await loop.create_unix_connection(lambda: _Connection(self._take), self._address)
             except OSError:
@@ -142,6 +161,12 @@ class ReplicaLink:
             delay_s = _FIRST_RETRY_S if self._hello is not None else min(delay_s * 2, _MAX_RETRY_S)
             self._lose()
             await asyncio.sleep(delay_s)
+
+    def _close_if_done(self) -> None:
+        """A retiring link, and that of a replica which has said goodbye, closes once nothing is in flight."""
+        is_leaving = self.is_retiring or (self._hello is not None and not self._hello.slots)
+        if is_leaving and not self._calls and self._connection is not None:
+            self._connection.close()
 
     def _lose(self) -> None:
         is_idempotent = self._hello is not None and self._hello.is_idempotent
@@ -157,6 +182,7 @@ class ReplicaLink:
             if hello.protocol != PROTOCOL_VERSION:
                 raise ProtocolError(f"the replica speaks version {hello.protocol}, not {PROTOCOL_VERSION}")
             self._hello = hello
+            self._close_if_done()
             self._owner.on_room()
             return
         call = self._calls.get(frame.request_id)
@@ -175,10 +201,12 @@ class ReplicaLink:
                     raise ProtocolError("a replica sent END without HEAD")
                 del self._calls[frame.request_id]
                 call.finish()
+                self._close_if_done()
                 self._owner.on_room()
             case FrameType.ERROR:
                 del self._calls[frame.request_id]
                 call.refuse(InternalError(msgspec.json.decode(frame.payload, type=Error).message))
+                self._close_if_done()
                 self._owner.on_room()
             case _:
                 raise ProtocolError(f"a replica sent {frame.type.name}")

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from penstock.api.app import make_app, set_parts
 from penstock.api.context import Parts
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.autoscaler import Autoscaler
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
 from penstock.control.load import Loads, Usages
@@ -37,6 +38,7 @@ from penstock.settings import Home
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
+from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
 FIRST_PRINCIPAL = "admin"
@@ -87,6 +89,7 @@ async def _running(
             database.tokens(),
             replica_access,
             launch.limits,
+            scales,
             database.principals(),
             launch.replica_secret,
             database.sessions(),
@@ -95,10 +98,20 @@ async def _running(
     def wake_all() -> None:
         queue.add([*(endpoint.name for endpoint in database.endpoints()), *cluster.endpoint_names()])
 
+    def on_report(gateway_pid: int, report: Report, now_s: float) -> None:
+        loads.take(gateway_pid, report.loads, now_s)
+        autoscaler.take(gateway_pid, report.demands, now_s)
+
+    def on_scaled(names: Iterable[str]) -> None:
+        publisher.publish()
+        queue.add(names)
+
     loads = Loads()
     usages = Usages(cluster.replica_pids)
-    publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=loads.take)
-    reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, home.logs)
+    publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
+    scales = publisher.scales()
+    autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled)
+    reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -108,6 +121,7 @@ async def _running(
         if is_first_snapshot:
             is_first_snapshot = False
             wake_all()
+        autoscaler.adopt(names)
         queue.add(names)
         loops.create_task(publisher.gateways_changed())
 
@@ -121,6 +135,7 @@ async def _running(
             loops.create_task(publisher.serve(socket.socket(fileno=launch.routing_fd)), name="serve gateways"),
             loops.create_task(queue.run(), name="reconcile"),
             loops.create_task(usages.follow(), name="sample replicas"),
+            loops.create_task(autoscaler.run(), name="scale"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add),

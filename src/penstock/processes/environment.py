@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 
@@ -64,6 +65,23 @@ def replica_environment(
         **own,
         _MARK: str(home.path),
     }
+
+
+def lone_environment(
+    environment: Mapping[str, str], own: Mapping[str, str], *, is_tracking_told: bool
+) -> dict[str, str]:
+    """For a model that is checked outside a stack: a replica's, without the mark, with what is needed to fetch it.
+
+    The tracking server of the environment comes along unless the process is told another.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not (is_tracking_told and name.startswith(_KEPT_FROM_CHILDREN))
+    }
+    found = replica_environment(kept, Home(Path()), own, with_credentials=True)
+    del found[_MARK]
+    return found
 
 
 def kill_leftovers(home: Home) -> None:

@@ -14,6 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from penstock import faults
 from penstock.domain.limits import Limits
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
 from penstock.runtime.parent import die_with_parent
 from penstock.settings import Home, TlsFiles
@@ -74,6 +75,19 @@ class WorkerLaunch(Launch, frozen=True, kw_only=True):
     tracking_uri: str
     tracking_token: str | None
     spec: ReplicaSpec
+    earlier_check: ModelCheck | None = None
+    """What an earlier replica of the same deployment found out about the model."""
+
+
+class CheckLaunch(Launch, frozen=True, kw_only=True):
+    """What a process is told that checks one model and ends. Its `home` is a folder for what it has to fetch."""
+
+    uri: str
+    tracking_uri: str | None
+    tracking_token: str | None
+    environment: dict[str, str]
+    """As a served entity would have it in `environment_vars`."""
+    request_timeout_s: float
 
 
 _L = TypeVar("_L", bound=Launch)
@@ -101,11 +115,11 @@ def log_as_json(handler: logging.Handler) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-def report_ready(launch: Launch) -> None:
+def report_ready(launch: Launch, check: ModelCheck | None = None) -> None:
     """Tell the supervisor that this process does its work from now on."""
-    os.write(launch.status_fd, encode_line(StatusReport(ready=True)))
+    os.write(launch.status_fd, encode_line(StatusReport(ready=True, check=check)))
 
 
-def report_failure(launch: Launch, message: str) -> None:
+def report_failure(launch: Launch, message: str, check: ModelCheck | None = None) -> None:
     """Tell the supervisor why this process cannot do its work; the process should end after it."""
-    os.write(launch.status_fd, encode_line(StatusReport(ready=False, message=message[:8000])))
+    os.write(launch.status_fd, encode_line(StatusReport(ready=False, message=message[:8000], check=check)))

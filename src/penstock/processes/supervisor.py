@@ -26,6 +26,7 @@ import msgspec
 
 from penstock.control.logs import log_file
 from penstock.domain.access import agent_token
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState, may_be_forked
 from penstock.domain.secrets import Plaintext
 from penstock.faults import arm, fault_point, forget_fired
@@ -151,14 +152,20 @@ class Supervisor:
             for name in (SUPERVISOR, CONTROL_PLANE, ROUTING):
                 self._sockets.remove(name)
 
-    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> None:
-        """Keep a replica running in the spec's slot, unless there is one already.
+    def launch(
+        self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], *, is_asleep: bool, check: ModelCheck | None
+    ) -> None:
+        """Keep a replica in the spec's slot, running or asleep; one that is there already is woken if it is to run.
 
         Secrets stay in this process's memory, for restarts, and reach the replica in its environment alone.
         """
-        if spec.slot not in self._tree and not self._stopping.is_set():
+        if self._stopping.is_set():
+            return
+        if spec.slot not in self._tree:
             self._specs[spec.slot] = spec
-            self._tree.add(self._replica_plan(spec, secrets))
+            self._tree.add(self._replica_plan(spec, secrets, check), is_asleep=is_asleep)
+        elif not is_asleep:
+            self._tree.wake(spec.slot)
 
     def spec_of(self, name: str) -> ReplicaSpec | None:
         """What was launched in a slot."""
@@ -279,7 +286,7 @@ class Supervisor:
         environment = replica_environment(os.environ, self._home, {}, with_credentials=False)
         return replace(plan, environment=environment)
 
-    def _replica_plan(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> ChildPlan:
+    def _replica_plan(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], check: ModelCheck | None) -> ChildPlan:
         own = {**spec.environment, **{name: secret.text for name, secret in secrets.items()}}
         listener = self._sockets.listen(slot_socket(spec.slot))
         tracking_uri = self._settings.tracking_uri
@@ -298,6 +305,7 @@ class Supervisor:
                     tracking_uri=tracking_uri or self._local_url(),
                     tracking_token=self._replica_token if tracking_uri is None else None,
                     spec=spec,
+                    earlier_check=self._tree.check_of(spec.slot) or check,
                 )
             ),
             start_log=log_file(self._home.logs, spec, "build"),

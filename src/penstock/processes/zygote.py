@@ -67,7 +67,7 @@ def main() -> None:
     report_ready(launch)
     command = socket.socket(fileno=launch.command_fd)
     _become(_serve(command, launch.parent_pid), command)
-    worker.main("forked")
+    worker.main(is_forked=True)
 
 
 def _warm_up(folder: Path) -> None:

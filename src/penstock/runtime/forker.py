@@ -75,7 +75,11 @@ class Forker:
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            answer = answers.decode(self._own_end.recv(MAX_PACKET_BYTES))
+            packet = self._own_end.recv(MAX_PACKET_BYTES)
+            if not packet:  # the other end is closed for good
+                self._loop.remove_reader(self._own_end)
+                return
+            answer = answers.decode(packet)
             self._finish(answer.id, answer.pid)
 
     def _finish(self, request_id: int, pid: int | None) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 import psutil
 
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
 from penstock.domain.secrets import Plaintext
 from penstock.runtime.tree import Child, ProcessTree
@@ -21,6 +22,7 @@ from penstock.wire.messages import (
     Recycle,
     Refused,
     ReplicaInfo,
+    Rest,
     Snapshot,
     Stop,
     SupervisorAnswer,
@@ -36,8 +38,10 @@ from penstock.wire.messages import (
 class ReplicaHost(Protocol):
     """Starts replicas; knows what was launched in each slot."""
 
-    def launch(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext]) -> None:
-        """Keep a replica running in the spec's slot, with these secrets as variables."""
+    def launch(
+        self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], *, is_asleep: bool, check: ModelCheck | None
+    ) -> None:
+        """Keep a replica in the spec's slot, with these secrets as variables; see `Launch`."""
 
     def spec_of(self, name: str) -> ReplicaSpec | None:
         """What was launched under that name, if it is a slot."""
@@ -74,7 +78,17 @@ class SupervisorServer:
         for child in children:
             spec = self._host.spec_of(child.plan.name)
             if spec is not None:
-                replicas.append(ReplicaInfo(spec, child.state, child.load_failed, child.deaths, child.message))
+                replicas.append(
+                    ReplicaInfo(
+                        spec,
+                        child.state,
+                        child.load_failed,
+                        child.deaths,
+                        child.message,
+                        was_woken=child.was_woken,
+                        check=child.check,
+                    )
+                )
         return Snapshot(request_id, processes, replicas)
 
     def _describe(self, child: Child) -> ProcessInfo:
@@ -114,13 +128,17 @@ class SupervisorServer:
         if tree is None:
             return Refused(request.id, "the supervisor is starting")
         match request:
-            case Launch(id=request_id, spec=spec, secrets=secrets):
-                self._host.launch(spec, secrets)
+            case Launch(id=request_id, spec=spec, is_asleep=is_asleep, secrets=secrets, check=check):
+                self._host.launch(spec, secrets, is_asleep=is_asleep, check=check)
                 return Done(request_id)
             case Stop(id=request_id, slot=slot):
                 if self._host.spec_of(slot) is None:
                     return Done(request_id)
                 tree.remove(slot)
+                return Done(request_id)
+            case Rest(id=request_id, slot=slot):
+                if self._host.spec_of(slot) is not None:
+                    tree.rest(slot)
                 return Done(request_id)
             case Recycle(id=request_id, slot=slot, pid=pid, reason=reason):
                 if self._host.spec_of(slot) is not None:

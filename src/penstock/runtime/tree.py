@@ -3,6 +3,8 @@
 Each child is a Python module in a session of its own, told what to do by a JSON document on its standard input and
 telling that it is ready, or why it cannot be, over a status pipe. One SIGCHLD handler reaps everything that dies,
 descendants that were adopted included. When a child dies, what is left of its session is killed with it.
+
+A child may sleep: no process, but its sockets stay open, and the first connection to one of them starts it.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaState
 from penstock.faults import fault_point
 from penstock.runtime.capture import CappedLog, Capture
@@ -72,6 +75,12 @@ class Child:
     """The last process ended because it said that it cannot become ready."""
     message: str = ""
     """Why the last process ended; empty once one is ready."""
+    check: ModelCheck | None = None
+    """What the last process that came so far found out about its model; kept while the next one starts."""
+    was_woken: bool = False
+    """A connection woke it; until it is put to sleep again."""
+    _sleeps_next: bool = False
+    """It is to sleep once its process has ended."""
     _reason: str = ""
     _reported_failure: bool = False
     _ready_since: float | None = None
@@ -99,10 +108,43 @@ class ProcessTree:
     def __contains__(self, name: str) -> bool:
         return name in self._children
 
-    def add(self, plan: ChildPlan) -> None:
-        """Start a child and keep it running."""
+    def check_of(self, name: str) -> ModelCheck | None:
+        """What the processes of a child found out so far."""
+        child = self._children.get(name)
+        return None if child is None else child.check
+
+    def add(self, plan: ChildPlan, *, is_asleep: bool = False) -> None:
+        """Start a child and keep it running; or let it sleep until somebody connects."""
         child = self._children[plan.name] = Child(plan)
-        self._start(child)
+        if is_asleep:
+            self._fall_asleep(child)
+            self._on_change()
+        else:
+            self._start(child)
+
+    def rest(self, name: str) -> None:
+        """Let a child finish what it has and sleep then. Harmless if there is none, or none that could sleep now."""
+        child = self._children.get(name)
+        if child is None or child.state not in {ReplicaState.READY, ReplicaState.RESTARTING}:
+            return
+        child.was_woken = False
+        if child.pid is None:
+            self._cancel_timer(child)
+            self._fall_asleep(child)
+        else:
+            child._sleeps_next = True
+            self._end_gently(child, child.plan.drain_timeout_s)
+        self._on_change()
+
+    def wake(self, name: str) -> None:
+        """Start a child that sleeps; one that a connection has woken counts as asked for from now on."""
+        child = self._children.get(name)
+        if child is not None and child.state is ReplicaState.ASLEEP:
+            self._end_sleep(child)
+            self._start(child)
+        elif child is not None and child.was_woken:
+            child.was_woken = False
+            self._on_change()
 
     def remove(self, name: str, timeout_s: float | None = None) -> None:
         """Let a child finish what it has, then forget it. Harmless if there is none.
@@ -110,17 +152,17 @@ class ProcessTree:
         It is killed after `timeout_s`, or its plan's time to drain.
         """
         child = self._children.get(name)
-        if child is None or child.state is ReplicaState.DRAINING:
+        if child is None:
             return
-        child.state = ReplicaState.DRAINING
-        self._cancel_timer(child)
+        child._sleeps_next = False
+        if child.state is ReplicaState.DRAINING:
+            return
         if child.pid is None:
+            self._cancel_timer(child)
+            self._end_sleep(child)
             self._forget(child)
         else:
-            _signal_process(child.pid, signal.SIGTERM)
-            child._timer = self._loop.call_later(
-                child.plan.drain_timeout_s if timeout_s is None else timeout_s, self._kill, child
-            )
+            self._end_gently(child, child.plan.drain_timeout_s if timeout_s is None else timeout_s)
         self._on_change()
 
     def recycle(self, name: str, pid: int, reason: str) -> None:
@@ -229,6 +271,7 @@ class ProcessTree:
                 self._take_report(child, msgspec.json.decode(line, type=StatusReport))
 
     def _take_report(self, child: Child, report: StatusReport) -> None:
+        child.check = report.check or child.check
         if not report.ready:
             child._reported_failure = True
             child._reason = report.message
@@ -278,7 +321,10 @@ class ProcessTree:
         _log.info("%s (pid %s) is gone: %s", child.plan.name, child.pid, child._reason or description)
         child.pid, child._process = None, None
         self._cancel_timer(child)
-        if child.state is ReplicaState.DRAINING:
+        if child.state is ReplicaState.DRAINING and child._sleeps_next:
+            self._close_status(child)
+            self._fall_asleep(child)
+        elif child.state is ReplicaState.DRAINING:
             self._forget(child)
         else:
             ready_for = None if child._ready_since is None else self._loop.time() - child._ready_since
@@ -290,6 +336,29 @@ class ProcessTree:
             fault_point("child-before-restart")
             child._timer = self._loop.call_later(restart_delay_s(child.deaths), self._start, child)
         self._on_change()
+
+    def _end_gently(self, child: Child, timeout_s: float) -> None:
+        child.state = ReplicaState.DRAINING
+        self._cancel_timer(child)
+        if child.pid is not None:
+            _signal_process(child.pid, signal.SIGTERM)
+        child._timer = self._loop.call_later(timeout_s, self._kill, child)
+
+    def _fall_asleep(self, child: Child) -> None:
+        child.state = ReplicaState.ASLEEP
+        child._sleeps_next = False
+        child.deaths, child.message = 0, ""
+        for listener in child.plan.listeners:
+            self._loop.add_reader(listener, self._wake_by_connection, child)
+
+    def _wake_by_connection(self, child: Child) -> None:
+        child.was_woken = True
+        self._end_sleep(child)
+        self._start(child)
+
+    def _end_sleep(self, child: Child) -> None:
+        for listener in child.plan.listeners:
+            self._loop.remove_reader(listener)
 
     def _forget(self, child: Child) -> None:
         self._close_status(child)

@@ -6,9 +6,12 @@ While the tracking server is away, as it is when a whole stack comes back, fetch
 """
 
 import logging
+import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -26,13 +29,14 @@ _ASK_AGAIN_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-def fetch_model(folder: Path, model: ModelVersion, tracking_uri: str) -> Path:
+def fetch_model(folder: Path, model: ModelVersion, tracking_uri: str, token: str | None) -> Path:
     """The local folder of a model version, fetched if it is not there yet.
 
     Args:
         folder: where fetched models are kept.
         model: which version.
         tracking_uri: the tracking server that knows it.
+        token: what that server wants, if it is ours.
 
     Raises:
         OSError, mlflow.exceptions.MlflowException: it cannot be fetched or stored, or the server stayed away.
@@ -40,7 +44,7 @@ def fetch_model(folder: Path, model: ModelVersion, tracking_uri: str) -> Path:
     deadline_s = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            return _fetch_once(folder, model, tracking_uri)
+            return _fetch_once(folder, model, tracking_uri, token)
         except MlflowException as exc:
             if not is_away(exc) or time.monotonic() > deadline_s:
                 raise
@@ -58,18 +62,17 @@ def is_away(error: BaseException) -> bool:
     return False
 
 
-def _fetch_once(folder: Path, model: ModelVersion, tracking_uri: str) -> Path:
+def _fetch_once(folder: Path, model: ModelVersion, tracking_uri: str, token: str | None) -> Path:
     target = folder / model.artifact_key
     if target.is_dir():
         return target
     folder.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{model.artifact_key}.", suffix=PARTIAL_SUFFIX, dir=folder))
     try:
-        mlflow.set_tracking_uri(tracking_uri)  # of this whole process: `models:/` is resolved by nothing less
-        fetched = mlflow.artifacts.download_artifacts(artifact_uri=model.uri, dst_path=str(partial))
+        fetched = fetch(model.uri, partial, tracking_uri, token)
         try:
             fault_point("artifact-before-rename")
-            Path(fetched).rename(target)
+            fetched.rename(target)
             fault_point("artifact-after-rename")
         except OSError:
             if not target.is_dir():
@@ -77,3 +80,31 @@ def _fetch_once(folder: Path, model: ModelVersion, tracking_uri: str) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def fetch(uri: str, folder: Path, tracking_uri: str | None, token: str | None) -> Path:
+    """Fetch whatever an artifact URI of MLflow's names into a folder; returns where it is.
+
+    Raises:
+        OSError, mlflow.exceptions.MlflowException: it cannot be fetched or stored.
+    """
+    if tracking_uri is not None:
+        mlflow.set_tracking_uri(tracking_uri)  # of this whole process: `models:/` is resolved by nothing less
+    with _fetching_with(token):
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+
+
+@contextmanager
+def _fetching_with(token: str | None) -> Iterator[None]:
+    """While the model is fetched, and no longer, MLflow's client finds our token in the environment."""
+    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI")}
+    if token is not None:
+        os.environ["MLFLOW_TRACKING_TOKEN"] = token
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is not None:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)

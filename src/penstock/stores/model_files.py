@@ -31,8 +31,13 @@ def read_signature(artifacts: Path, model: ModelVersion) -> Signature:
 
 def read_traits(artifacts: Path, model: ModelVersion) -> ModelTraits:
     """The traits of a model version; none of them if it has not been fetched or its file cannot be read."""
+    return traits_in(artifacts / model.artifact_key)
+
+
+def traits_in(folder: Path) -> ModelTraits:
+    """The traits of the model in a folder; none of them if its file cannot be read."""
     try:
-        document = _document(artifacts / model.artifact_key)
+        document = _document(folder)
         task = (document.get("metadata") or {}).get("task")
         flavors = document.get("flavors") or {}
         function = flavors.get("python_function") or {}

@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from penstock.domain.load import EntityLoad
+from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.routing import RoutingTable
 from penstock.domain.secrets import Plaintext
@@ -34,12 +35,23 @@ class Launch(msgspec.Struct, tag=True, frozen=True):
 
     id: int
     spec: ReplicaSpec
+    is_asleep: bool = False
+    """Begin asleep: the first connection to the slot starts it. A slot that is awake already stays so."""
     secrets: dict[str, Plaintext] = {}
     """Values of variables that stand in the spec as references; not in the spec, because snapshots tell specs."""
+    check: ModelCheck | None = None
+    """What an earlier replica of the same deployment found out about the model."""
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
     """Drain and end the replica in a slot. Harmless if there is none."""
+
+    id: int
+    slot: str
+
+
+class Rest(msgspec.Struct, tag=True, frozen=True):
+    """Put the replica in a slot to sleep once it has finished what it has. Harmless if there is none."""
 
     id: int
     slot: str
@@ -102,6 +114,8 @@ class ReplicaInfo(msgspec.Struct, frozen=True):
     load_failed: bool
     deaths: int
     message: str
+    was_woken: bool = False
+    check: ModelCheck | None = None
 
 
 class Snapshot(msgspec.Struct, tag=True, frozen=True):
@@ -126,9 +140,11 @@ class Acknowledge(msgspec.Struct, tag=True, frozen=True):
 
 
 class Report(msgspec.Struct, tag=True, frozen=True):
-    """The gateway tells what it was asked in the last minute; about once a second."""
+    """The gateway tells what it was asked in the last minute, and since the last report; about once a second."""
 
     loads: list[EntityLoad]
+    demands: dict[str, float] = {}
+    """Calls waiting or at work, on average since the last report, by deployment; none where there were none."""
 
 
 class Table(msgspec.Struct, tag=True, frozen=True):
@@ -143,9 +159,11 @@ class StatusReport(msgspec.Struct, frozen=True):
     ready: bool
     message: str = ""
     """Why it cannot become ready; the process ends after it."""
+    check: ModelCheck | None = None
+    """Of a replica: what it found out about its model, either way."""
 
 
-SupervisorRequest = Launch | Stop | Recycle | Watch | List
+SupervisorRequest = Launch | Stop | Rest | Recycle | Watch | List
 SupervisorAnswer = Done | Refused | Snapshot
 GatewayMessage = Subscribe | Acknowledge | Report
 

@@ -12,6 +12,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 from penstock.domain.access import Level
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
 from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.model_check import Preflight
 from penstock.domain.names import check_environment_variable, check_served_entity_name
 from penstock.domain.prediction import ExecutorKind
 from penstock.domain.requests import ConfigRequest, EntityRequest
@@ -29,6 +30,7 @@ from penstock.wire.endpoint_settings import (
     encode_tags,
 )
 from penstock.wire.external_models import decode_external_model, encode_external_model
+from penstock.wire.model_check import encode_check
 
 MAX_ENVIRONMENT_VARIABLES = 30
 
@@ -135,7 +137,7 @@ def _decode_entity(entity: ServedEntityInput, at: str) -> EntityRequest:
     if entity.name is not None:
         check_served_entity_name(f"{at}.name", entity.name)
     environment = dict(entity.environment_vars or {})
-    _check_environment(environment, f"{at}.environment_vars")
+    check_environment(environment, f"{at}.environment_vars")
     sizing = choose_sizing(
         at,
         entity.workload_size,
@@ -172,7 +174,12 @@ def _one_of(at: str, **fields: str | int | None) -> str:
     return given.pop()
 
 
-def _check_environment(environment: Mapping[str, str], at: str) -> None:
+def check_environment(environment: Mapping[str, str], at: str) -> None:
+    """Check the `environment_vars` of a served entity.
+
+    Raises:
+        InvalidParameterValue: too many, a name that is none or is ours, or a setting that holds what it may not.
+    """
     if len(environment) > MAX_ENVIRONMENT_VARIABLES:
         raise InvalidParameterValue(
             f"{at}: got {len(environment)} variables; wanted at most {MAX_ENVIRONMENT_VARIABLES}."
@@ -182,8 +189,10 @@ def _check_environment(environment: Mapping[str, str], at: str) -> None:
         reference_in(f"{at}.{name}", value)
     _check_number(environment, at, "PENSTOCK_REQUEST_TIMEOUT_S", float, 0.1, 3600)
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
+    _check_number(environment, at, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", float, 1, 2_592_000)
     _check_choice(environment, at, "PENSTOCK_EXECUTOR", tuple(ExecutorKind))
     _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
+    _check_choice(environment, at, "PENSTOCK_PREFLIGHT", tuple(Preflight))
 
 
 def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:
@@ -307,6 +316,8 @@ def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]
             "replicas": {"ready": status.ready, "starting": status.starting, "draining": status.draining},
         },
     }
+    if status.check is not None:
+        document["state"]["check"] = encode_check(status.check)
     if sizing.size is not None:
         document["workload_size"] = sizing.size.value
     else:

@@ -3,8 +3,9 @@
 The loop takes what has arrived on all connections: requests, which wait in the order they came, and cancellations,
 which take a waiting one away or end a stream. The executor decides where a request is worked on: `process` blocks the
 loop with one at a time and looks at the connections in between; `threads` works on four beside the loop.
-After SIGTERM it goes on until the last gateway has closed its connection: gateways do that once a replica is out of
-their routing table and has answered everything.
+After SIGTERM it says goodbye: a HELLO with no room. Gateways send nothing more then, and close their connections once
+everything is answered; the loop ends with the last of them. New connections wait at the listener, which the supervisor
+holds open, for the next process in this slot.
 """
 
 import contextlib
@@ -99,6 +100,7 @@ class Server:
         self._waiting: deque[_Job] = deque()
         self._running: set[_Job] = set()
         self._is_draining = False
+        self._has_said_goodbye = False
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._wake_read, self._wake_write = os.pipe()
 
@@ -114,6 +116,8 @@ class Server:
         while self._waiting or self._running or self._peers or not self._is_draining:
             has_work = self._waiting and len(self._running) < self._slots
             self._look(0 if has_work else None)
+            if self._is_draining and not self._has_said_goodbye:
+                self._say_goodbye()
             while self._waiting and len(self._running) < self._slots:
                 job = self._waiting.popleft()
                 if job.peer.is_gone:
@@ -137,6 +141,16 @@ class Server:
     def _drain(self, _signal: int, _frame: object) -> None:
         self._is_draining = True
 
+    def _say_goodbye(self) -> None:
+        self._has_said_goodbye = True
+        self._selector.unregister(self._listener)
+        for peer in self._peers:
+            peer.send(self._hello(slots=0, window=0))
+
+    def _hello(self, slots: int, window: int) -> bytes:
+        hello = Hello(PROTOCOL_VERSION, slots, window, os.getpid(), self._is_idempotent)
+        return encode_struct(FrameType.HELLO, 0, hello)
+
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
@@ -146,8 +160,7 @@ class Server:
         peer = _Peer(connection)
         self._peers.add(peer)
         self._selector.register(connection, selectors.EVENT_READ, peer)
-        hello = Hello(PROTOCOL_VERSION, self._slots, WINDOW, os.getpid(), self._is_idempotent)
-        peer.send(encode_struct(FrameType.HELLO, 0, hello))
+        peer.send(self._hello(self._slots, WINDOW))
 
     def _read(self, peer: _Peer) -> None:
         try:

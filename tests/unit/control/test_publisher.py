@@ -67,7 +67,7 @@ class Bench:
         """A publisher that begins with the file."""
         return Publisher(
             self.file,
-            lambda: build_table(self.endpoints, [], {}, LIMITS),
+            lambda: build_table(self.endpoints, [], {}, LIMITS, {}),
             lambda: frozenset(self.pids),
             self._on_settled,
         )
@@ -125,7 +125,7 @@ def test_a_table_that_cannot_be_saved_is_not_sent(tmp_path: Path) -> None:
         in_the_way.mkdir()
         with pytest.raises(OSError, match="directory"):
             bench.publish(A)
-        assert bench.publisher.routing() == Routing(frozenset(), True)
+        assert bench.publisher.routing() == Routing(is_settled=True)
         in_the_way.rmdir()
         assert bench.publish(stop(A, 5)) == 1
         assert await gateway.receive() == load_table(bench.file)
@@ -171,7 +171,7 @@ def test_a_table_is_settled_once_every_running_gateway_has_acknowledged_it(tmp_p
         second.acknowledge(version)
         assert await bench.publisher.settled(5)
         assert bench.settled == 1
-        assert bench.publisher.routing() == Routing(build_table([A], [], {}, LIMITS).slots(), True)
+        assert bench.publisher.routing() == Routing(build_table([A], [], {}, LIMITS, {}).slots(), is_settled=True)
 
     with_bench(tmp_path, script)
 
@@ -184,7 +184,7 @@ def test_a_new_table_is_not_settled_by_an_old_acknowledgement(tmp_path: Path) ->
         assert await bench.publisher.settled(5)
         new = bench.publish(stop(A, 5))
         assert not bench.publisher.is_settled
-        assert bench.publisher.routing() == Routing(frozenset(), False)
+        assert bench.publisher.routing() == Routing(is_settled=False)
         gateway.acknowledge(old)
         assert not await bench.publisher.settled(0.05)
         gateway.acknowledge(new)

@@ -13,6 +13,7 @@ from penstock.domain.endpoint import (
     EntityStatus,
     begin_update,
     check_config,
+    checks_of,
     complete,
     entity_status,
     fail,
@@ -23,7 +24,7 @@ from penstock.domain.endpoint import (
 from penstock.domain.errors import CallerError, InvalidParameterValue, ResourceConflict
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.traffic import Route
-from unit.builders import empty_endpoint, entity, live, replicas, updating
+from unit.builders import CHECK, empty_endpoint, entity, live, replicas, updating
 
 V1, V2 = entity("1"), entity("2")
 CREATED = updating(empty_endpoint(), V1)
@@ -210,3 +211,23 @@ def test_every_update_gets_a_version_of_its_own_even_after_failures() -> None:
         assert endpoint.pending is not None
         assert endpoint.pending.version == endpoint.last_version == version
         assert endpoint.update is ConfigUpdate.UPDATE_FAILED
+
+
+def test_a_config_keeps_the_checks_of_its_models_however_its_update_ends() -> None:
+    seen = replicas(UPDATING, UPDATING.pending, check=CHECK) + replicas(UPDATING, UPDATING.active)
+    checks = checks_of(UPDATING, seen)
+    assert checks == {"m-2": CHECK}
+    done = complete(switch(UPDATING, checks))
+    assert done.active is not None
+    assert entity_status(done, done.active, V2, []).check == CHECK
+    failed = fail(UPDATING, {"m-2": "boom"}, checks)
+    assert failed.pending is not None
+    assert entity_status(failed, failed.pending, V2, []).check == CHECK
+
+
+def test_a_check_is_told_as_soon_as_a_replica_tells_it() -> None:
+    assert UPDATING.pending is not None
+    starting = replicas(UPDATING, UPDATING.pending, ReplicaState.STARTING)
+    assert entity_status(UPDATING, UPDATING.pending, V2, starting).check is None
+    told = replicas(UPDATING, UPDATING.pending, check=CHECK)
+    assert entity_status(UPDATING, UPDATING.pending, V2, told).check == CHECK

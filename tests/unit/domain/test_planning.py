@@ -19,7 +19,7 @@ from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.routing import build_table
 from penstock.domain.sizing import Sizing, WorkloadSize
 from penstock.domain.traffic import Route
-from unit.builders import LIMITS, empty_endpoint, entity, failed_update, live, replicas, specs_of, updating
+from unit.builders import CHECK, LIMITS, empty_endpoint, entity, failed_update, live, replicas, specs_of, updating
 
 DRAINING, READY = ReplicaState.DRAINING, ReplicaState.READY
 RESTARTING, STARTING = ReplicaState.RESTARTING, ReplicaState.STARTING
@@ -37,7 +37,7 @@ OTHER = [
     replace(r, spec=replace(r.spec, config_version=1)) for r in replicas(live(entity("7")), live(entity("7")).active)
 ]
 AGAIN = updating(failed_update(UPDATING, {"m-2": "boom"}), entity("2"))
-FIRST, SECOND = replicas(CREATED, CREATED.pending)
+FIRST, SECOND = replicas(CREATED, CREATED.pending, check=CHECK)
 SHIFTED = updating(
     live(entity("1"), entity("2"), routes=(Route("m-1", 50), Route("m-2", 50))),
     *(entity("1"), entity("2")),
@@ -58,7 +58,7 @@ def stops(old: list[Replica]) -> list[Action]:
 
 def routed(*endpoints: Endpoint, settled: bool = True) -> Routing:
     """What gateways hold once the table for these endpoints was published."""
-    return Routing(build_table(endpoints, [], {}, LIMITS).slots(), settled)
+    return Routing(build_table(endpoints, [], {}, LIMITS, {}).slots(), is_settled=settled)
 
 
 def in_state(seen: list[Replica], state: ReplicaState, **fields: object) -> list[Replica]:
@@ -68,11 +68,12 @@ def in_state(seen: list[Replica], state: ReplicaState, **fields: object) -> list
 
 ROWS: dict[str, tuple[Endpoint | None, list[Replica], Routing, list[Action]]] = {
     "nothing to do for an endpoint without config": (empty_endpoint(), [], routed(), []),
-    "create starts every replica": (CREATED, [], routed(), starts(CREATED)),
-    "only what is missing is started": (
-        *(CREATED, in_state([FIRST], STARTING), routed()),
-        [StartReplica(SECOND.spec)],
+    "create starts the first replica alone": (CREATED, [], routed(), [StartReplica(FIRST.spec)]),
+    "the rest waits until it has told how its model is": (
+        *(CREATED, in_state([FIRST], STARTING, check=None), routed()),
+        [],
     ),
+    "then the rest is started": (CREATED, [FIRST], routed(), [StartReplica(SECOND.spec)]),
     "while replicas start there is nothing to do": (CREATED, in_state([FIRST, SECOND], STARTING), routed(), []),
     "one of two ready is not enough": (CREATED, [FIRST, *in_state([SECOND], STARTING)], routed(), []),
     "a replica that is started again is waited for": (
@@ -167,35 +168,37 @@ ROWS: dict[str, tuple[Endpoint | None, list[Replica], Routing, list[Action]]] = 
 
 @pytest.mark.parametrize(("endpoint", "seen", "routing", "expected"), ROWS.values(), ids=ROWS.keys())
 def test_plan(endpoint: Endpoint | None, seen: list[Replica], routing: Routing, expected: list[Action]) -> None:
-    assert list(plan(endpoint, seen, routing, 3000, LIMITS)) == expected
+    assert list(plan(endpoint, seen, routing, 3000, LIMITS, {})) == expected
 
 
 @pytest.mark.parametrize("seen", [[], in_state(NEW, STARTING), in_state(NEW, RESTARTING, deaths=2)])
 def test_an_update_that_is_not_ready_in_time_is_given_up(seen: list[Replica]) -> None:
-    in_time = plan(UPDATING, OLD + seen, routed(LIVE), TOO_LATE_MS - 1, LIMITS)
+    in_time = plan(UPDATING, OLD + seen, routed(LIVE), TOO_LATE_MS - 1, LIMITS, {})
     assert not any(isinstance(action, FailUpdate) for action in in_time)
-    (failure,) = [a for a in plan(UPDATING, OLD + seen, routed(LIVE), TOO_LATE_MS, LIMITS) if isinstance(a, FailUpdate)]
+    (failure,) = [
+        a for a in plan(UPDATING, OLD + seen, routed(LIVE), TOO_LATE_MS, LIMITS, {}) if isinstance(a, FailUpdate)
+    ]
     assert list(failure.failures) == ["m-2"]
     assert "1200 s" in failure.failures["m-2"]
 
 
 def test_an_update_that_became_ready_late_is_still_switched_to() -> None:
-    assert plan(UPDATING, OLD + NEW, routed(LIVE), TOO_LATE_MS, LIMITS) == (SwitchTraffic(),)
+    assert plan(UPDATING, OLD + NEW, routed(LIVE), TOO_LATE_MS, LIMITS, {}) == (SwitchTraffic(),)
 
 
 def test_a_failure_names_only_the_entities_that_failed() -> None:
     both = updating(LIVE, entity("2"), entity("3"), routes=(Route("m-2", 50), Route("m-3", 50)))
     second, third = replicas(both, both.pending, STARTING)
     seen = [*OLD, second, replace(third, state=RESTARTING, load_failed=True, message="boom")]
-    assert plan(both, seen, routed(LIVE), TOO_LATE_MS, LIMITS) == (FailUpdate({"m-3": "boom"}),)
+    assert plan(both, seen, routed(LIVE), TOO_LATE_MS, LIMITS, {}) == (FailUpdate({"m-3": "boom"}),)
 
 
 def test_an_endpoint_made_anew_under_the_same_name_does_not_inherit_replicas() -> None:
     again = updating(replace(empty_endpoint(), id="f" * 32), entity("1"))
-    actions = plan(again, OLD, routed(), 3000, LIMITS)
+    actions = plan(again, OLD, routed(), 3000, LIMITS, {})
     assert list(actions) == [*starts(again), *stops(OLD)]
 
 
 def test_failing_leaves_the_endpoint_where_the_table_says() -> None:
     failed = fail(UPDATING, {"m-2": "boom"})
-    assert plan(failed, OLD, routed(failed), 3000, LIMITS) == ()
+    assert plan(failed, OLD, routed(failed), 3000, LIMITS, {}) == ()

@@ -16,6 +16,7 @@ from penstock.domain.endpoint import (
     EndpointConfig,
     begin_update,
     check_config,
+    checks_of,
     complete,
     fail,
     is_ready,
@@ -26,6 +27,7 @@ from penstock.domain.planning import (
     Action,
     CompleteUpdate,
     FailUpdate,
+    RestReplica,
     Routing,
     StartReplica,
     StopReplica,
@@ -34,11 +36,14 @@ from penstock.domain.planning import (
 )
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.routing import RoutingTable, build_table, succeed
+from penstock.domain.scaling import replica_bounds
 from penstock.domain.sizing import Sizing, WorkloadSize
 from penstock.domain.traffic import Route
-from unit.builders import LIMITS, empty_endpoint, entity, specs_of
+from unit.builders import CHECK, LIMITS, empty_endpoint, entity, specs_of
 
 LARGE = Sizing(WorkloadSize.LARGE)
+SLEEPY = Sizing(None, scale_to_zero=True, min_concurrency=4, max_concurrency=8)
+ANSWERING = {ReplicaState.READY, ReplicaState.ASLEEP}
 BROKEN = "9"
 """A version of the model that never loads."""
 
@@ -46,6 +51,8 @@ CONFIGS = {
     "a1": ((entity("1"),), (Route("m-1", 100),)),
     "a2": ((entity("2"),), (Route("m-2", 100),)),
     "a1 large": ((entity("1", sizing=LARGE),), (Route("m-1", 100),)),
+    "a1 sleepy": ((entity("1", sizing=SLEEPY),), (Route("m-1", 100),)),
+    "a2 sleepy": ((entity("2", sizing=SLEEPY),), (Route("m-2", 100),)),
     "split 90": ((entity("1"), entity("2")), (Route("m-1", 90), Route("m-2", 10))),
     "split 0": ((entity("1"), entity("2")), (Route("m-1", 0), Route("m-2", 100))),
     "broken": ((entity("1"), entity(BROKEN)), (Route("m-1", 100), Route(f"m-{BROKEN}", 0))),
@@ -68,41 +75,57 @@ class World:
     replicas: dict[str, Replica] = field(default_factory=dict)
     gateways: list[Gateway] = field(default_factory=list)
     table: RoutingTable = field(default_factory=RoutingTable)
+    scales: dict[str, int] = field(default_factory=dict)
     now_ms: int = 0
 
     def publish(self) -> None:
         """A new table: nobody has acknowledged it yet."""
         endpoints = [self.endpoint] if self.endpoint is not None else []
-        self.table = succeed(self.table, build_table(endpoints, [], {}, LIMITS))
+        self.table = succeed(self.table, build_table(endpoints, [], {}, LIMITS, self.scales))
 
     def routing(self) -> Routing:
         """As the publisher tells it."""
         settled = all(g.has_acknowledged and g.table.version == self.table.version for g in self.gateways)
-        return Routing(self.table.slots(), settled)
+        return Routing(self.table.slots(), self.table.sleeping_slots(), settled)
 
     def plan(self) -> tuple[Action, ...]:
-        """What is to be done now."""
-        return plan(self.endpoint, list(self.replicas.values()), self.routing(), self.now_ms, LIMITS)
+        """What is to be done now; a replica that a request has woken is counted on first, as the autoscaler does."""
+        for replica in self.replicas.values():
+            if replica.was_woken and self.scales.get(replica.spec.deployment) == 0:
+                self.scales[replica.spec.deployment] = 1
+                self.publish()
+        return plan(self.endpoint, list(self.replicas.values()), self.routing(), self.now_ms, LIMITS, self.scales)
 
     def is_ready(self, config: EndpointConfig | None) -> bool:
         """Whether every replica of a config is ready."""
         assert self.endpoint is not None
-        slots = [spec.slot for spec in specs_of(self.endpoint, config)]
-        return all(s in self.replicas and self.replicas[s].state is ReplicaState.READY for s in slots)
+        slots = [spec.slot for spec in specs_of(self.endpoint, config, scales=self.scales)]
+        return all(s in self.replicas and self.replicas[s].state in ANSWERING for s in slots)
 
     def act(self, action: Action) -> None:
         """Carry an action out, and check that it does no harm."""
         match action:
-            case StartReplica(spec=spec):
-                assert spec.slot not in self.replicas, "a slot holds one replica at a time"
-                self.replicas[spec.slot] = Replica(spec, ReplicaState.STARTING)
+            case StartReplica(spec=spec, is_asleep=is_asleep) if spec.slot in self.replicas:
+                replica = self.replicas[spec.slot]
+                assert not is_asleep
+                assert replica.was_woken or replica.state is ReplicaState.ASLEEP, "a slot holds one replica at a time"
+                state = ReplicaState.STARTING if replica.state is ReplicaState.ASLEEP else replica.state
+                self.replicas[spec.slot] = replace(replica, state=state, was_woken=False)
+            case StartReplica(spec=spec, is_asleep=is_asleep):
+                self.replicas[spec.slot] = Replica(spec, ReplicaState.ASLEEP if is_asleep else ReplicaState.STARTING)
+            case RestReplica(slot=slot):
+                for table in (self.table, *(gateway.table for gateway in self.gateways)):
+                    assert slot not in table.slots() - table.sleeping_slots(), "a gateway counts on it"
+                self.replicas[slot] = replace(
+                    self.replicas[slot], state=ReplicaState.ASLEEP, deaths=0, load_failed=False
+                )
             case StopReplica(slot=slot):
                 self._check_stop(slot)
                 self.replicas[slot] = replace(self.replicas[slot], state=ReplicaState.DRAINING)
             case SwitchTraffic():
                 assert self.endpoint is not None
                 assert self.is_ready(self.endpoint.pending), "traffic goes to ready replicas only"
-                self.endpoint = switch(self.endpoint)
+                self.endpoint = switch(self.endpoint, checks_of(self.endpoint, self.replicas.values()))
                 self.publish()
             case CompleteUpdate():
                 assert self.endpoint is not None
@@ -124,11 +147,11 @@ class World:
         for gateway in self.gateways:
             assert slot not in gateway.table.slots(), "a gateway still routes to it"
         if self.endpoint is not None and self.endpoint.active is not None and not self.endpoint.stopped:
-            own = {spec.slot for spec in specs_of(self.endpoint, self.endpoint.active)}
+            own = {spec.slot for spec in specs_of(self.endpoint, self.endpoint.active, scales=self.scales)}
             assert slot not in own, "the active config needs it"
         pending = self.endpoint.pending if self.endpoint is not None else None
         if self.endpoint is not None and pending is not None and self.endpoint.update is ConfigUpdate.IN_PROGRESS:
-            own = {spec.slot for spec in specs_of(self.endpoint, pending)}
+            own = {spec.slot for spec in specs_of(self.endpoint, pending, scales=self.scales)}
             assert slot not in own or self._is_left_over(slot, pending), "the pending config needs it"
 
     def _is_left_over(self, slot: str, pending: EndpointConfig) -> bool:
@@ -205,6 +228,8 @@ class PlanningModel(RuleBasedStateMachine):
 
     def happen(self, slot: str, event: str) -> None:
         replica = self.world.replicas[slot]
+        if replica.state is ReplicaState.ASLEEP:
+            return
         if replica.state is ReplicaState.DRAINING:
             if event in {"gone", "die"}:
                 del self.world.replicas[slot]
@@ -212,7 +237,7 @@ class PlanningModel(RuleBasedStateMachine):
         is_broken = replica.spec.model.version == BROKEN
         match event:
             case "ready" if replica.state is ReplicaState.STARTING and not is_broken:
-                changed = replace(replica, state=ReplicaState.READY, load_failed=False, message="")
+                changed = replace(replica, state=ReplicaState.READY, load_failed=False, message="", check=CHECK)
             case "ready" if replica.state is ReplicaState.RESTARTING:
                 changed = replace(replica, state=ReplicaState.STARTING)
             case "load_failed" | "ready" if replica.state is ReplicaState.STARTING:
@@ -232,6 +257,24 @@ class PlanningModel(RuleBasedStateMachine):
             deaths=replica.deaths + 1,
             message="it died",
         )
+
+    @rule(data=st.data(), replicas=st.integers(0, 3))
+    def the_autoscaler_decides(self, data: st.DataObject, replicas: int) -> None:
+        world = self.world
+        if world.endpoint is not None and world.endpoint.routed is not None:
+            entity = data.draw(st.sampled_from(world.endpoint.routed.entities))
+            world.scales[entity.deployment_key(world.endpoint.id)] = replica_bounds(entity, LIMITS, None).clamp(
+                replicas
+            )
+            world.publish()
+
+    @rule(data=st.data())
+    def a_request_comes_to_a_replica_at_zero(self, data: st.DataObject) -> None:
+        gateway = data.draw(st.sampled_from(self.world.gateways))
+        for slot in gateway.table.slots():
+            replica = self.world.replicas.get(slot)
+            if replica is not None and replica.state is ReplicaState.ASLEEP:
+                self.world.replicas[slot] = replace(replica, state=ReplicaState.STARTING, was_woken=True)
 
     @rule(data=st.data(), event=st.sampled_from(["receive", "receive", "restart"]))
     def something_happens_to_a_gateway(self, data: st.DataObject, event: str) -> None:
@@ -280,9 +323,11 @@ class PlanningModel(RuleBasedStateMachine):
             assert not world.table.slots()
             return
         assert endpoint.update is not ConfigUpdate.IN_PROGRESS
-        wanted = {spec.slot for spec in specs_of(endpoint, endpoint.active)}
+        wanted = {spec.slot for spec in specs_of(endpoint, endpoint.active, scales=world.scales)}
         assert set(world.replicas) == wanted == world.table.slots()
         assert is_ready(endpoint, world.replicas.values())
+        asleep = {slot for slot, replica in world.replicas.items() if replica.state is ReplicaState.ASLEEP}
+        assert asleep == world.table.sleeping_slots()
 
 
 PlanningModel.TestCase.settings = settings(deadline=None, derandomize=True, max_examples=300, stateful_step_count=60)

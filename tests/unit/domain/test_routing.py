@@ -19,7 +19,7 @@ UPDATING = updating(LIVE, entity("2"))
 
 def table_of(*endpoints: Endpoint, limits: Limits = LIMITS) -> RoutingTable:
     """The table for these endpoints and nobody."""
-    return build_table(endpoints, [], {}, limits)
+    return build_table(endpoints, [], {}, limits, {})
 
 
 def test_an_entity_is_routed_with_all_that_a_gateway_needs() -> None:
@@ -61,13 +61,15 @@ def test_an_endpoint_that_cannot_answer_is_routed_with_a_reason(endpoint: Endpoi
 def test_our_own_processes_keep_their_access_beside_that_of_principals() -> None:
     tokens = [Token("1", "ann", "d1"), Token("2", "eve", "own")]
     own = {"own": Access("replica", Scope.READ_MODELS)}
-    access = build_table([], tokens, own, LIMITS).access
+    access = build_table([], tokens, own, LIMITS, {}).access
     assert access == {"d1": Access("ann", Scope.ALL), "own": Access("replica", Scope.READ_MODELS)}
 
 
 def test_sessions_are_kept_apart_from_tokens() -> None:
     session = Session("s1", "1", "ann", 0, 99)
-    table = build_table([], [Token("1", "ann", "d1")], {}, LIMITS, [Principal("ann", ("team",))], sessions=[session])
+    table = build_table(
+        [], [Token("1", "ann", "d1")], {}, LIMITS, {}, [Principal("ann", ("team",))], sessions=[session]
+    )
     assert table.access == {"d1": Access("ann", groups=("team",))}
     assert table.sessions == {"s1": RoutedSession(Access("ann", groups=("team",)), 99)}
 
@@ -85,8 +87,8 @@ def test_a_table_with_the_same_content_keeps_its_version() -> None:
         table_of(UPDATING, empty_endpoint("y")),
         table_of(switch(UPDATING)),
         table_of(live(entity("1"), entity("2"), routes=(Route("m-1", 99), Route("m-2", 1)))),
-        build_table([LIVE], [Token("1", "ann", "d1")], {}, LIMITS),
-        build_table([LIVE], [], {}, LIMITS, sessions=[Session("s1", "1", "ann", 0, 99)]),
+        build_table([LIVE], [Token("1", "ann", "d1")], {}, LIMITS, {}),
+        build_table([LIVE], [], {}, LIMITS, {}, sessions=[Session("s1", "1", "ann", 0, 99)]),
     ],
     ids=["endpoint gone", "endpoint more", "switched", "entity more", "token more", "session more"],
 )

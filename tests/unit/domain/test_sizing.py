@@ -7,23 +7,6 @@ from penstock.domain.sizing import Sizing, WorkloadSize, WorkloadType, choose_si
 
 
 @pytest.mark.parametrize(
-    ("sizing", "cores", "replicas"),
-    [
-        (Sizing(), 8, 1),
-        (Sizing(WorkloadSize.MEDIUM), 8, 2),
-        (Sizing(WorkloadSize.LARGE), 8, 4),
-        (Sizing(WorkloadSize.LARGE), 2, 2),
-        (Sizing(WorkloadSize.LARGE), 1, 1),
-        (Sizing(None, min_concurrency=12, max_concurrency=64), 8, 3),
-        (Sizing(None, min_concurrency=0, max_concurrency=4), 8, 1),
-        (Sizing(None, min_concurrency=1024, max_concurrency=1024), 4, 4),
-    ],
-)
-def test_replicas_serve_the_lower_bound_within_the_machine(sizing: Sizing, cores: int, replicas: int) -> None:
-    assert sizing.replicas(cores) == replicas
-
-
-@pytest.mark.parametrize(
     ("size", "low", "high", "expected"),
     [
         (None, None, None, Sizing(WorkloadSize.SMALL)),

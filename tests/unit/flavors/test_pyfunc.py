@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.flavors.pyfunc import root_cause
+from penstock.flavors.pyfunc import one_line, root_cause
 
 
 def raised(*steps: tuple[type[Exception], str, str]) -> BaseException:
@@ -39,15 +39,15 @@ def raised(*steps: tuple[type[Exception], str, str]) -> BaseException:
     ],
 )
 def test_the_innermost_cause_is_told_with_its_type(error: BaseException, told: str) -> None:
-    assert root_cause(error) == told
+    assert one_line(root_cause(error)) == told
 
 
 @pytest.mark.timeout(5)
 def test_an_exception_that_is_its_own_cause_comes_to_an_end() -> None:
     error = ValueError("boom")
     error.__cause__ = error
-    assert root_cause(error) == "ValueError: boom"
+    assert root_cause(error) is error
 
 
 def test_a_cause_of_many_lines_is_told_in_one() -> None:
-    assert "\n" not in root_cause(ValueError("first\nsecond"))
+    assert "\n" not in one_line(ValueError("first\nsecond"))

@@ -38,12 +38,16 @@ class Bench:
         return replica
 
     def backend(
-        self, *slots: str, queue_size: int = 100, timeout_s: float = 60.0, hold_timeout_s: float = 60.0
+        self,
+        *slots: str,
+        queue_size: int = 100,
+        timeout_s: float = 60.0,
+        hold_timeout_s: float = 60.0,
+        is_asleep: bool = False,
     ) -> Backend:
         """A backend of these slots."""
-        backend = Backend(
-            routed(*slots, queue_size=queue_size, timeout_s=timeout_s), self.address, hold_timeout_s, self._recycle
-        )
+        entity = routed(*slots, queue_size=queue_size, timeout_s=timeout_s, is_asleep=is_asleep)
+        backend = Backend(entity, self.address, hold_timeout_s, self._recycle)
         self._backends.append(backend)
         return backend
 
@@ -64,9 +68,9 @@ class Bench:
             await replica.die()
 
 
-def routed(*slots: str, queue_size: int = 100, timeout_s: float = 60.0) -> RoutedEntity:
+def routed(*slots: str, queue_size: int = 100, timeout_s: float = 60.0, is_asleep: bool = False) -> RoutedEntity:
     """How a table tells of an entity in these slots."""
-    return RoutedEntity("m-1", "1" * 32, "key", slots, 100, timeout_s, queue_size)
+    return RoutedEntity("m-1", "1" * 32, "key", slots, 100, timeout_s, queue_size, is_asleep)
 
 
 def submit(backend: Backend, body: bytes = b"{}", on_end: OnEnd | None = None) -> FakeExchange:

@@ -302,6 +302,11 @@ class FakeReplica:
             peer.transport.abort()
         self._peers.clear()
 
+    def say_goodbye(self) -> None:
+        """Tell all gateways that there is no room any more."""
+        for peer in self._peers:
+            peer.write(encode_struct(FrameType.HELLO, 0, Hello(self.protocol, 0, 0, self.pid, self.is_idempotent)))
+
     async def job(self) -> Job:
         """The next request."""
         return await asyncio.wait_for(self.jobs.get(), 5)

@@ -18,6 +18,9 @@ class FakeBackend:
     is_retired: bool = False
     is_closed: bool = False
 
+    def route(self, entity: RoutedEntity) -> None:
+        self.entity = entity
+
     def retire(self) -> None:
         self.is_retired = True
 

@@ -21,6 +21,7 @@ from penstock.wire.messages import (
     Recycle,
     Refused,
     ReplicaInfo,
+    Rest,
     Snapshot,
     Stop,
     Subscribe,
@@ -44,10 +45,19 @@ TABLE = succeed(
         [],
         {"d": Access("replica", Scope.READ_MODELS)},
         LIMITS,
+        {},
     ),
 )
-SECRET = Launch(6, SPEC, {"KEY": Plaintext("canary-ü")})
-REQUESTS = [Launch(1, SPEC), SECRET, Stop(2, "k-0"), Recycle(3, "k-0", 77, "it hangs"), Watch(4), List(5)]
+SECRET = Launch(6, SPEC, True, {"KEY": Plaintext("canary-ü")})
+REQUESTS = [
+    Launch(1, SPEC),
+    SECRET,
+    Stop(2, "k-0"),
+    Rest(7, "k-0"),
+    Recycle(3, "k-0", 77, "it hangs"),
+    Watch(4),
+    List(5),
+]
 ANSWERS = [
     Done(1),
     Refused(2, "no"),

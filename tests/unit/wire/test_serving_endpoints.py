@@ -21,7 +21,7 @@ from penstock.wire.serving_endpoints import (
     encode_detailed,
     encode_summary,
 )
-from unit.builders import ENDPOINT_ID, empty_endpoint, entity, live, replicas, status_from, updating
+from unit.builders import CHECK, ENDPOINT_ID, empty_endpoint, entity, live, replicas, status_from, updating
 
 
 def decoded(**config: Any) -> Any:
@@ -371,3 +371,22 @@ def test_a_list_item_is_a_summary() -> None:
             "served_models": [{"name": "m-1", "model_name": "m", "model_version": "1"}],
         },
     }
+
+
+def test_the_check_of_a_model_stands_in_the_state_of_its_entity() -> None:
+    endpoint = live()
+    status_of = status_from(endpoint, replicas(endpoint, endpoint.active, check=CHECK))
+    (served,) = encode_detailed(endpoint, True, status_of)["config"]["served_entities"]
+    assert served["state"]["check"] == {
+        "sample": "answered",
+        "sample_ms": 1.5,
+        "load_s": 0.25,
+        "memory_bytes": None,
+        "peak_memory_bytes": None,
+        "executor": "process",
+        "is_forked": False,
+        "environment": {"manager": "local", "python": "3.11.9", "mlflow": "3.4.0"},
+        "problems": [],
+    }
+    (served,) = encode_detailed(endpoint, True, status_from(endpoint, []))["config"]["served_entities"]
+    assert "check" not in served["state"]

@@ -454,10 +454,14 @@ def test_told_to_end_a_replica_serves_on_until_its_gateways_have_left(running: S
     assert first.frame().type is STARTED
     server.process.send_signal(signal.SIGTERM)
     release(hold, b"begun before")
-    assert body_of(first.answer(1)) == b"begun before"
-    first.ask(2, "echo after")
-    assert body_of(first.answer(2)).startswith(b"after")
+    frames = [first.frame() for _ in range(4)]
+    goodbye = next(frame for frame in frames if frame.type is FrameType.HELLO)
+    assert msgspec.json.decode(goodbye.payload, type=Hello).slots == 0
+    assert body_of([frame for frame in frames if frame is not goodbye]) == b"begun before"
+    first.ask(2, "echo sent before it knew")
+    assert body_of(first.answer(2)).startswith(b"sent before it knew")
     first.close()
+    assert second.frame().type is FrameType.HELLO
     second.ask(1, "echo second")
     assert body_of(second.answer(1)).startswith(b"second")
     assert server.process.poll() is None

@@ -1,0 +1,66 @@
+"""The process of `penstock models check`: fetch one model, check it as a replica would, report, end."""
+
+import sys
+import traceback
+from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+
+from penstock.flavors.pyfunc import one_line, root_cause
+from penstock.processes.launch import CheckLaunch, begin, report_failure, report_ready
+from penstock.processes.preflight import CheckFailed, check_model, plan_for
+from penstock.stores.artifacts import fetch
+from penstock.stores.model_files import traits_in
+
+FAILED, BAD_URI, NOT_FOUND = 1, 2, 4
+"""Exit codes, those of the command."""
+_MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
+
+
+def main() -> None:
+    """Check what the launch document names."""
+    launch = begin(CheckLaunch)
+    folder = _folder(launch)
+    plan = plan_for(folder, launch.uri, traits_in(folder), launch.environment, launch.request_timeout_s)
+    try:
+        _, check = check_model(plan, lambda hung: report_failure(launch, str(hung), hung.check))
+    except CheckFailed as exc:
+        report_failure(launch, str(exc), exc.check)
+        sys.exit(FAILED)
+    report_ready(launch, check)
+
+
+def _folder(launch: CheckLaunch) -> Path:
+    """Where the model's files are; the process ends here if they cannot be had."""
+    local = Path(launch.uri)
+    try:
+        folder = (
+            local
+            if local.is_dir()
+            else fetch(launch.uri, Path(launch.home), launch.tracking_uri, launch.tracking_token)
+        )
+    except Exception as exc:  # noqa: BLE001 - every artifact store has errors of its own
+        code = _exit_code(exc)
+        if code == FAILED:
+            traceback.print_exc()
+        report_failure(launch, f"Fetching {launch.uri} failed: {one_line(root_cause(exc))}.")
+        sys.exit(code)
+    if not (folder / "MLmodel").is_file():
+        report_failure(launch, f"{launch.uri}: there is no model: it has no file MLmodel.")
+        sys.exit(NOT_FOUND)
+    return folder.resolve()
+
+
+def _exit_code(error: Exception) -> int:
+    """What an error of fetching says of the URI; MLflow calls an alias that does not exist an invalid value."""
+    if isinstance(error, FileNotFoundError):
+        return NOT_FOUND
+    if not isinstance(error, MlflowException):
+        return FAILED
+    if error.error_code in _MISSING or "not found" in error.message:
+        return NOT_FOUND
+    return BAD_URI if error.error_code == "INVALID_PARAMETER_VALUE" else FAILED
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""A model's check as JSON: in the state of a served entity, and as `penstock models check` prints it."""
+
+from typing import Any
+
+from penstock.domain.model_check import ModelCheck
+
+
+def encode_check(check: ModelCheck) -> dict[str, Any]:
+    """The check with its units in the names."""
+    return {
+        "sample": check.sample.value,
+        "sample_ms": check.sample_ms,
+        "load_s": check.load_s,
+        "memory_bytes": check.memory_bytes,
+        "peak_memory_bytes": check.peak_memory_bytes,
+        "executor": check.executor.value,
+        "is_forked": check.is_forked,
+        "environment": {
+            "manager": check.env_manager,
+            "python": check.python_version,
+            "mlflow": check.mlflow_version,
+        },
+        "problems": list(check.problems),
+    }

@@ -1,0 +1,131 @@
+"""Replicas come with load and go with it, down to none, and no request is lost on the way."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from support.load import Load, burst
+from support.stack import MANAGEMENT, MODEL, Stack, register_echo, start_stack, use_registry, wait_for
+
+WINDOWS = {"PENSTOCK_AUTOSCALE_STABLE_S": "4", "PENSTOCK_AUTOSCALE_PANIC_S": "2", "PENSTOCK_SCALE_TO_ZERO_AFTER_S": "3"}
+
+
+@pytest.fixture(scope="module")
+def sleepy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with short windows, and three endpoints: one that may sleep, one that may not, one between bounds."""
+    running = start_stack(Path(tmp_path_factory.mktemp("sleepy")) / "home", env=WINDOWS)
+    before = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    try:
+        use_registry(running)
+        register_echo("1")
+        wait_for(lambda: [p for p in running.ps("zygote") if p["state"] == "ready"], "the fork server")
+        make(running, "dozes", scale_to_zero_enabled=True)
+        make(running, "wakeful")
+        make(running, "between", min_provisioned_concurrency=4, max_provisioned_concurrency=8)
+        yield running
+    finally:
+        running.stop()
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_TOKEN"] = before
+
+
+def make(stack: Stack, name: str, **sizing: Any) -> None:
+    body = {"name": name, "config": {"served_entities": [{"entity_name": MODEL, "entity_version": "1", **sizing}]}}
+    assert stack.call("POST", MANAGEMENT, body).status_code == 200
+    stack.wait_ready(name)
+
+
+def states(stack: Stack, endpoint: str) -> list[str]:
+    return [p["state"] for p in stack.ps("replica", endpoint)]
+
+
+def until_asleep(stack: Stack, endpoint: str) -> None:
+    wait_for(lambda: states(stack, endpoint) == ["asleep"], f"{endpoint} to sleep")
+
+
+def starts(stack: Stack, endpoint: str) -> int:
+    """How often a replica of the endpoint has become ready."""
+    served = stack.get(endpoint)["config"]["served_entities"][0]["name"]
+    path = f"{MANAGEMENT}/{endpoint}/served-models/{served}/build-logs"
+    return str(stack.call("GET", path).json()["logs"]).count("ready after")
+
+
+def test_c88_p3_5_an_endpoint_scales_to_zero_stays_ready_and_wakes_for_the_next_query(sleepy: Stack) -> None:
+    until_asleep(sleepy, "dozes")
+    assert sleepy.ps("replica", "dozes")[0]["pid"] is None
+    endpoint = sleepy.get("dozes")
+    assert endpoint["state"]["ready"] == "READY"
+    (served,) = endpoint["config"]["served_entities"]
+    assert served["state"]["deployment"] == "DEPLOYMENT_READY"
+    assert "zero" in served["state"]["deployment_state_message"]
+    assert states(sleepy, "wakeful") == ["ready"], "what may not sleep does not"
+
+    answer = sleepy.workspace().serving_endpoints.query("dozes", dataframe_records=[{"x": 1.0, "n": 1, "s": "a"}])
+    assert answer.predictions
+    warm = sleepy.ask("dozes")
+    assert warm.status_code == 200
+    assert "x-penstock-cold-start" not in warm.headers
+    until_asleep(sleepy, "dozes")
+    cold = sleepy.ask("dozes")
+    assert cold.status_code == 200
+    assert int(cold.headers["x-penstock-cold-start"]) > 0
+    assert sleepy.get("dozes")["config"]["config_version"] == 1
+
+
+def test_r17_p3_5_a_burst_at_zero_is_held_and_answered_by_one_wake(sleepy: Stack) -> None:
+    for _ in range(3):
+        until_asleep(sleepy, "dozes")
+        before = starts(sleepy, "dozes")
+        outcomes = burst(sleepy, "dozes", 200)
+        assert outcomes.failed == {}
+        assert starts(sleepy, "dozes") == before + 1
+
+
+def test_p3_5_it_wakes_while_the_control_plane_is_away_and_a_gateway_has_just_started(sleepy: Stack) -> None:
+    until_asleep(sleepy, "dozes")
+    (control_plane,) = sleepy.ps("control-plane")
+    (gateway,) = sleepy.ps("gateway")
+    psutil.Process(control_plane["pid"]).suspend()
+    try:
+        os.kill(gateway["pid"], signal.SIGKILL)
+        wait_for(lambda: answers(sleepy, "/health"), "the next gateway")
+        assert burst(sleepy, "dozes", 50).failed == {}
+    finally:
+        psutil.Process(control_plane["pid"]).resume()
+    until_asleep(sleepy, "dozes")
+
+
+def answers(stack: Stack, path: str) -> bool:
+    try:
+        return stack.call("GET", path).status_code == 200
+    except OSError:
+        return False
+
+
+def test_p3_4_load_brings_a_second_replica_and_its_end_takes_it_away(sleepy: Stack) -> None:
+    assert states(sleepy, "between") == ["ready"]
+    with Load(sleepy, "between", workers=12) as load:
+        wait_for(lambda: states(sleepy, "between") == ["ready", "ready"], "a second replica")
+        before = load.outcomes.sent
+        wait_for(lambda: load.outcomes.sent > before + 200, "some load on both")
+    wait_for(lambda: states(sleepy, "between") == ["ready"], "the second replica to go")
+    assert load.outcomes.failed == {}
+    assert load.outcomes.sent > 200
+
+
+def test_p3_5_what_is_at_zero_stays_there_after_everything_was_killed(sleepy: Stack) -> None:
+    until_asleep(sleepy, "dozes")
+    before = starts(sleepy, "dozes")
+    sleepy.kill_everything()
+    again = start_stack(sleepy.home, env=WINDOWS)
+    sleepy.url, sleepy.process = again.url, again.process
+    sleepy.wait_ready("wakeful")
+    assert states(sleepy, "dozes") == ["asleep"]
+    assert sleepy.get("dozes")["state"]["ready"] == "READY"
+    assert starts(sleepy, "dozes") == before
+    assert burst(sleepy, "dozes", 20).failed == {}
