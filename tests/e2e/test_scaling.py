@@ -10,15 +10,22 @@ import psutil
 import pytest
 
 from support.load import Load, burst
+from support.moody import register_moody
 from support.stack import MANAGEMENT, MODEL, Stack, register_echo, start_stack, use_registry, wait_for
 
-WINDOWS = {"PENSTOCK_AUTOSCALE_STABLE_S": "4", "PENSTOCK_AUTOSCALE_PANIC_S": "2", "PENSTOCK_SCALE_TO_ZERO_AFTER_S": "3"}
+SETTINGS = {
+    "PENSTOCK_AUTOSCALE_STABLE_S": "4",
+    "PENSTOCK_AUTOSCALE_PANIC_S": "2",
+    "PENSTOCK_SCALE_TO_ZERO_AFTER_S": "3",
+    "PENSTOCK_REPLICA_MEMORY_MB": "1000",
+}
+HEAVY = "heavy"
 
 
 @pytest.fixture(scope="module")
 def sleepy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with short windows, and three endpoints: one that may sleep, one that may not, one between bounds."""
-    running = start_stack(Path(tmp_path_factory.mktemp("sleepy")) / "home", env=WINDOWS)
+    running = start_stack(Path(tmp_path_factory.mktemp("sleepy")) / "home", env=SETTINGS)
     before = os.environ.get("MLFLOW_TRACKING_TOKEN")
     try:
         use_registry(running)
@@ -118,11 +125,44 @@ def test_p3_4_load_brings_a_second_replica_and_its_end_takes_it_away(sleepy: Sta
     assert load.outcomes.sent > 200
 
 
+def test_p3_2_what_does_not_fit_into_memory_is_not_admitted_and_says_so(sleepy: Stack) -> None:
+    register_moody(HEAVY, load_mb=600)
+    served = {"entity_name": HEAVY, "entity_version": "1"}
+    for name in ("fits", "too-much"):
+        answer = sleepy.call("POST", MANAGEMENT, {"name": name, "config": {"served_entities": [served]}})
+        assert answer.status_code == 200, answer.text
+        sleepy.wait(name)
+    assert sleepy.get("fits")["state"]["config_update"] == "NOT_UPDATING"
+    refused = sleepy.get("too-much")
+    assert refused["state"] == {**refused["state"], "ready": "NOT_READY", "config_update": "UPDATE_FAILED"}
+    message = refused["pending_config"]["served_entities"][0]["state"]["deployment_state_message"]
+    assert "not enough memory" in message
+    assert "of the 1000 MB" in message
+    wait_for(lambda: not sleepy.ps("replica", "too-much"), "its replica to go")
+    assert sleepy.call("DELETE", f"{MANAGEMENT}/fits").status_code == 200
+    config = {"served_entities": [served]}
+    assert sleepy.call("PUT", f"{MANAGEMENT}/too-much/config", config).status_code == 200
+    sleepy.wait_ready("too-much")
+    assert sleepy.call("DELETE", f"{MANAGEMENT}/too-much").status_code == 200
+
+
+def test_p3_2_an_entity_that_waits_for_others_has_more_replicas_than_cores(sleepy: Stack) -> None:
+    cores = psutil.cpu_count() or 1
+    sizing = {"min_provisioned_concurrency": 4 * cores + 4, "max_provisioned_concurrency": 4 * cores + 4}
+    make(sleepy, "waits", environment_vars={"PENSTOCK_EXECUTOR": "threads"}, **sizing)
+    assert states(sleepy, "waits") == ["ready"] * (cores + 1)
+    assert burst(sleepy, "waits", 40).failed == {}
+    assert sleepy.call("DELETE", f"{MANAGEMENT}/waits").status_code == 200
+    make(sleepy, "computes", **sizing)
+    assert states(sleepy, "computes") == ["ready"] * cores, "what is beyond the cores is queue"
+    assert sleepy.call("DELETE", f"{MANAGEMENT}/computes").status_code == 200
+
+
 def test_p3_5_what_is_at_zero_stays_there_after_everything_was_killed(sleepy: Stack) -> None:
     until_asleep(sleepy, "dozes")
     before = starts(sleepy, "dozes")
     sleepy.kill_everything()
-    again = start_stack(sleepy.home, env=WINDOWS)
+    again = start_stack(sleepy.home, env=SETTINGS)
     sleepy.url, sleepy.process = again.url, again.process
     sleepy.wait_ready("wakeful")
     assert states(sleepy, "dozes") == ["asleep"]

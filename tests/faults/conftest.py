@@ -16,18 +16,19 @@ from support.processes import wait_ready
 from support.stack import MANAGEMENT, Stack, register_broken, register_code, start_stack, use_registry
 
 MODEL, SLOW = "adder", "slow"
+SHORT_WINDOWS = {
+    "PENSTOCK_AUTOSCALE_STABLE_S": "6",
+    "PENSTOCK_AUTOSCALE_PANIC_S": "2",
+    "PENSTOCK_SCALE_TO_ZERO_AFTER_S": "3",
+}
+"""Of the autoscaler, so that a test need not wait for minutes."""
 _reports: dict[str, FaultReport] = {}
 
 
-def adder(version: str, **fields: Any) -> dict[str, Any]:
-    """A served entity of the adding model with two replicas, under the name `v1` or `v2`."""
-    return {
-        "name": f"v{version}",
-        "entity_name": MODEL,
-        "entity_version": version,
-        "workload_size": "Medium",
-        **fields,
-    }
+def adder(version: str, replicas: int = 2, **fields: Any) -> dict[str, Any]:
+    """A served entity of the adding model with so many replicas, never more or less, under the name `v1` or `v2`."""
+    provisioned = {f"{bound}_provisioned_concurrency": 4 * replicas for bound in ("min", "max")}
+    return {"name": f"v{version}", "entity_name": MODEL, "entity_version": version, **provisioned, **fields}
 
 
 def slow(load_s: float, **variables: str) -> dict[str, Any]:
@@ -39,7 +40,8 @@ def slow(load_s: float, **variables: str) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with two gateways whose registry holds two versions of `adder`, `slow` and `broken`."""
-    running = start_stack(Path(tmp_path_factory.mktemp("arena")) / "home", "--gateways", "2")
+    home = Path(tmp_path_factory.mktemp("arena")) / "home"
+    running = start_stack(home, "--gateways", "2", env=SHORT_WINDOWS)
     try:
         use_registry(running)
         for offset in OFFSETS.values():

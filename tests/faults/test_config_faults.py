@@ -54,7 +54,7 @@ def test_r12_updates_back_and_forth_cost_no_request(
 
 def test_r12_a_split_is_kept_to(arena: Stack, serve: Callable[..., str], fault: FaultReport) -> None:
     """90 to 10: within 1 % over 100,000 calls; in short within five standard deviations."""
-    served = [{**adder(version), "workload_size": "Small"} for version in "12"]
+    served = [adder(version, replicas=1) for version in "12"]
     endpoint = serve("parted", *served, traffic_config=split(v1=90, v2=10))
     calls = fault.length(2000, 100_000)
     with fault.load(arena, endpoint, rate_per_s=fault.length(400, 2000)) as clients:
@@ -87,7 +87,7 @@ def test_r13_updates_that_fail_cost_no_request(arena: Stack, serve: Callable[...
 
 def test_r14_of_updates_at_once_one_is_accepted(arena: Stack, serve: Callable[..., str], fault: FaultReport) -> None:
     """And the config that comes of it is that one, whole."""
-    endpoint = serve("crowded", {**adder("1"), "workload_size": "Small"})
+    endpoint = serve("crowded", adder("1", replicas=1))
     rounds, at_once = fault.length(1, 10), 50
 
     def update(number: int) -> int:
@@ -116,7 +116,7 @@ def test_r15_deleting_during_an_update_and_creating_again_leaves_nothing_behind(
         assert arena.call("PUT", f"{MANAGEMENT}/phoenix/config", {"served_entities": [adder("2")]}).status_code == 200
         time.sleep(0.1 * number % 1)  # each round deletes at another moment of the update
         assert arena.call("DELETE", f"{MANAGEMENT}/phoenix").status_code == 200
-        again = {"name": "phoenix", "config": {"served_entities": [{**adder("2"), "workload_size": "Small"}]}}
+        again = {"name": "phoenix", "config": {"served_entities": [adder("2", replicas=1)]}}
         began_s = time.monotonic()
         assert arena.call("POST", MANAGEMENT, again).status_code == 200
         arena.wait_ready("phoenix", timeout_s=30)

@@ -91,9 +91,22 @@ class FaultReport:
 
 
 def write_reports(file: Path, reports: list[FaultReport]) -> None:
-    """Put reports into a file, in place of what it held of the same tests."""
+    """Put reports into a file, in place of what it held of the same tests; the parts of one test are told as one."""
+    by_test: dict[str, dict[str, Any]] = {}
+    for told in (report.document() for report in reports):
+        other = by_test.setdefault(told["test"], told)
+        if other is not told:
+            added = {name: other[name] + told[name] for name in ("requests", "errors", "loads")}
+            seconds = round(other["seconds"] + told["seconds"], 1)
+            by_test[told["test"]] = {
+                **other,
+                **told,
+                **added,
+                "seconds": seconds,
+                "passed": other["passed"] and told["passed"],
+            }
     before = json.loads(file.read_text())["tests"] if file.exists() else []
-    by_test = {told["test"]: told for told in [*before, *(report.document() for report in reports)]}
+    by_test = {told["test"]: told for told in before} | by_test
     document = {
         "machine": {"cores": psutil.cpu_count(), "python": platform.python_version(), "system": platform.system()},
         "tests": sorted(by_test.values(), key=lambda told: int(told["test"].removeprefix("R"))),

@@ -2,7 +2,7 @@
 
 import typer
 
-from penstock.cli import endpoints, faults, login, models, principals, quickstart, secrets, stack, tokens
+from penstock.cli import autoscaler, endpoints, faults, login, models, principals, quickstart, secrets, stack, tokens
 
 app = typer.Typer(
     name="penstock",
@@ -25,6 +25,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(autoscaler.app, name="autoscaler")
 app.add_typer(faults.app, name="faults")
 
 

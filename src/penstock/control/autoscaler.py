@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from penstock.control.cluster import Cluster
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
-from penstock.domain.scaling import desired_replicas, replica_bounds, replicas_of
+from penstock.domain.scaling import desired_replicas, replicas_of, sizing_bounds
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.shares import Claim, fair_shares
 from penstock.stores.database import Database
@@ -124,7 +124,7 @@ class Autoscaler:
         record.history.append(calls)
         if calls:
             record.busy_at_s = now_s
-        bounds = replica_bounds(entity, self.limits, check)
+        bounds = sizing_bounds(entity.sizing, self.limits, check)
         current = replicas_of(deployment, entity, self.limits, self.scales, check)
         wanted = current
         if calls or current != bounds.low:  # else there is nothing to add or to take away

@@ -8,7 +8,7 @@ from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import ResourceDoesNotExist
 from penstock.domain.limits import Limits
 from penstock.domain.replica import ReplicaSpec, replica_specs
-from penstock.domain.scaling import replica_bounds
+from penstock.domain.scaling import sizing_bounds
 from penstock.runtime.capture import read_log
 
 MAX_LOG_BYTES = 1 << 20
@@ -35,7 +35,7 @@ def read_entity_log(
             continue
         entity = config.entity(entity_name)
         if entity is not None:
-            most = replica_bounds(entity, limits, config.checks.get(entity.name)).high
+            most = sizing_bounds(entity.sizing, limits, config.checks.get(entity.name)).high
             specs = replica_specs(endpoint.id, endpoint.name, config.version, entity, most, limits)
             files = [file for spec in specs if (file := log_file(logs, spec, kind)).exists()]
             return "".join(read_log(file, MAX_LOG_BYTES // len(files)) for file in files)

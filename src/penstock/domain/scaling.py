@@ -12,7 +12,8 @@ load that swings faster than that changes nothing.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -20,7 +21,7 @@ from penstock.domain.limits import Limits, Windows
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.prediction import ExecutorKind
 from penstock.domain.served_entity import ServedEntity
-from penstock.domain.sizing import CONCURRENCY_PER_REPLICA, MAX_CONCURRENCY
+from penstock.domain.sizing import CONCURRENCY_PER_REPLICA, MAX_CONCURRENCY, Sizing
 
 TARGET_UTILISATION = 0.7
 """The share of a replica's concurrency that is planned to be in use; the rest takes what swings around the average."""
@@ -49,25 +50,25 @@ class ReplicaBounds:
         return min(max(replicas, self.low), self.high)
 
 
-def replica_bounds(entity: ServedEntity, limits: Limits, check: ModelCheck | None) -> ReplicaBounds:
-    """The bounds of a served entity on this machine.
+def sizing_bounds(sizing: Sizing, limits: Limits, check: ModelCheck | None = None) -> ReplicaBounds:
+    """The bounds that a sizing makes on a machine.
 
     A replica stands for four calls at a time. Replicas that compute would only take turns if there were more of them
     than cores, so what is provisioned beyond them is queue; those that wait for others (the `threads` executor) are
     bounded by memory alone.
 
     Args:
-        entity: what is to be served.
+        sizing: what was asked for.
         limits: the machine.
-        check: what is known of its model; without it, it is taken for one that computes.
+        check: what is known of the model; without it, it is taken for one that computes.
     """
     most = limits.cores
     if check is not None:
         most = MAX_REPLICAS if check.executor is ExecutorKind.THREADS else limits.cores
         if limits.replica_memory_mb is not None and check.peak_memory_bytes:
             most = min(most, (limits.replica_memory_mb << 20) // check.peak_memory_bytes)
-    low, high = (max(1, min(math.ceil(calls / CONCURRENCY_PER_REPLICA), most)) for calls in entity.sizing.bounds())
-    return ReplicaBounds(0 if entity.sizing.scale_to_zero else low, high)
+    low, high = (max(1, min(math.ceil(calls / CONCURRENCY_PER_REPLICA), most)) for calls in sizing.bounds())
+    return ReplicaBounds(0 if sizing.scale_to_zero else low, high)
 
 
 def replicas_of(
@@ -82,7 +83,7 @@ def replicas_of(
         scales: what the autoscaler has decided, by deployment; one that it has not seen begins at its start.
         check: what is known of its model.
     """
-    bounds = replica_bounds(entity, limits, check)
+    bounds = sizing_bounds(entity.sizing, limits, check)
     return bounds.clamp(scales.get(deployment, bounds.start))
 
 
@@ -112,6 +113,18 @@ def desired_replicas(
         return bounds.clamp(0)
     kept = _needed(max(_rolling_averages(history, windows.panic_s)))
     return bounds.clamp(max(1, min(current, kept)))
+
+
+def replay(load: Iterable[float], bounds: ReplicaBounds, windows: Windows) -> list[int]:
+    """The number of replicas in each second of a recorded load, had the policy decided once a second."""
+    past: deque[float] = deque(maxlen=windows.history_s)
+    replicas, idle_s, series = bounds.start, 0.0, []
+    for calls in load:
+        past.append(calls)
+        idle_s = 0.0 if calls else idle_s + 1
+        replicas = desired_replicas(tuple(past), idle_s, replicas, bounds, windows)
+        series.append(replicas)
+    return series
 
 
 def _needed(calls: float) -> int:

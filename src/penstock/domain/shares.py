@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from penstock.domain.endpoint import Endpoint, EndpointConfig
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
-from penstock.domain.scaling import replica_bounds
+from penstock.domain.scaling import sizing_bounds
 
 _MIB = 1 << 20
 
@@ -90,7 +90,7 @@ def _least_bytes(config: EndpointConfig, checks: Mapping[str, ModelCheck], limit
     for entity in config.entities:
         check = checks.get(entity.name)
         if check is not None:
-            total += replica_bounds(entity, limits, check).low * (check.peak_memory_bytes or 0)
+            total += sizing_bounds(entity.sizing, limits, check).low * (check.peak_memory_bytes or 0)
     return total
 
 

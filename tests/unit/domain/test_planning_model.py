@@ -36,7 +36,7 @@ from penstock.domain.planning import (
 )
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.routing import RoutingTable, build_table, succeed
-from penstock.domain.scaling import replica_bounds
+from penstock.domain.scaling import sizing_bounds
 from penstock.domain.sizing import Sizing, WorkloadSize
 from penstock.domain.traffic import Route
 from unit.builders import CHECK, LIMITS, empty_endpoint, entity, specs_of
@@ -263,7 +263,7 @@ class PlanningModel(RuleBasedStateMachine):
         world = self.world
         if world.endpoint is not None and world.endpoint.routed is not None:
             entity = data.draw(st.sampled_from(world.endpoint.routed.entities))
-            world.scales[entity.deployment_key(world.endpoint.id)] = replica_bounds(entity, LIMITS, None).clamp(
+            world.scales[entity.deployment_key(world.endpoint.id)] = sizing_bounds(entity.sizing, LIMITS).clamp(
                 replicas
             )
             world.publish()

@@ -1,6 +1,5 @@
 """The autoscaler's policy: bounds of an entity, and the number of replicas that recorded load makes."""
 
-from collections import deque
 from itertools import pairwise
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.limits import Windows
-from penstock.domain.scaling import ReplicaBounds, desired_replicas, replica_bounds, replicas_of
+from penstock.domain.scaling import ReplicaBounds, desired_replicas, replay, replicas_of, sizing_bounds
 from penstock.domain.sizing import Sizing, WorkloadSize
 from unit.builders import entity, limits_of
 
@@ -33,7 +32,7 @@ SLEEPY = ReplicaBounds(0, 4)
     ],
 )
 def test_p3_2_concurrency_makes_replicas_within_the_machine(sizing: Sizing, cores: int, low: int, high: int) -> None:
-    assert replica_bounds(entity(sizing=sizing), limits_of(cores), None) == ReplicaBounds(low, high)
+    assert sizing_bounds(sizing, limits_of(cores)) == ReplicaBounds(low, high)
 
 
 @pytest.mark.parametrize(("scales", "replicas"), [({}, 2), ({"k": 3}, 3), ({"k": 9}, 4), ({"k": 0}, 2), ({"x": 4}, 2)])
@@ -74,18 +73,6 @@ def test_p3_4_desired_replicas(
 
 
 loads = st.lists(st.tuples(st.integers(1, 90), st.floats(0, 40)), min_size=1, max_size=12)
-
-
-def replay(load: list[float], bounds: ReplicaBounds, windows: Windows) -> list[int]:
-    """The number of replicas in each second of a load."""
-    past: deque[float] = deque(maxlen=windows.history_s)
-    current, idle_s, series = bounds.start, 0.0, []
-    for calls in load:
-        past.append(calls)
-        idle_s = 0.0 if calls else idle_s + 1
-        current = desired_replicas(list(past), idle_s, current, bounds, windows)
-        series.append(current)
-    return series
 
 
 @given(loads, st.integers(0, 3), st.integers(0, 6))

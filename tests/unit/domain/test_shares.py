@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from penstock.domain.endpoint import EndpointConfig
 from penstock.domain.limits import Limits
 from penstock.domain.prediction import ExecutorKind
-from penstock.domain.scaling import ReplicaBounds, replica_bounds
+from penstock.domain.scaling import ReplicaBounds, sizing_bounds
 from penstock.domain.shares import Claim, fair_shares, promised_bytes, refusal
 from penstock.domain.sizing import Sizing, WorkloadSize
 from unit.builders import CHECK, LIMITS, entity, live
@@ -19,24 +19,23 @@ HEAVY = replace(CHECK, peak_memory_bytes=300 * MIB)
 THREADED = replace(CHECK, executor=ExecutorKind.THREADS)
 TIGHT = replace(LIMITS, replica_memory_mb=1000, cores=8)
 MEDIUM = entity(sizing=Sizing(WorkloadSize.MEDIUM))
-LARGE = entity(sizing=Sizing(WorkloadSize.LARGE))
 
 
 @pytest.mark.parametrize(
     ("served", "limits", "check", "bounds"),
     [
-        (LARGE, TIGHT, HEAVY, ReplicaBounds(3, 3)),
-        (LARGE, TIGHT, replace(HEAVY, peak_memory_bytes=2000 * MIB), ReplicaBounds(1, 1)),
-        (LARGE, TIGHT, replace(HEAVY, peak_memory_bytes=None), ReplicaBounds(4, 8)),
-        (LARGE, replace(TIGHT, replica_memory_mb=None), HEAVY, ReplicaBounds(4, 8)),
-        (LARGE, TIGHT, THREADED, ReplicaBounds(4, 16)),
-        (LARGE, TIGHT, replace(THREADED, peak_memory_bytes=100 * MIB), ReplicaBounds(4, 10)),
+        (Sizing(WorkloadSize.LARGE), TIGHT, HEAVY, ReplicaBounds(3, 3)),
+        (Sizing(WorkloadSize.LARGE), TIGHT, replace(HEAVY, peak_memory_bytes=2000 * MIB), ReplicaBounds(1, 1)),
+        (Sizing(WorkloadSize.LARGE), TIGHT, replace(HEAVY, peak_memory_bytes=None), ReplicaBounds(4, 8)),
+        (Sizing(WorkloadSize.LARGE), replace(TIGHT, replica_memory_mb=None), HEAVY, ReplicaBounds(4, 8)),
+        (Sizing(WorkloadSize.LARGE), TIGHT, THREADED, ReplicaBounds(4, 16)),
+        (Sizing(WorkloadSize.LARGE), TIGHT, replace(THREADED, peak_memory_bytes=100 * MIB), ReplicaBounds(4, 10)),
     ],
 )
 def test_p3_2_cores_bound_what_computes_and_memory_bounds_all(
     served: object, limits: Limits, check: object, bounds: ReplicaBounds
 ) -> None:
-    assert replica_bounds(served, limits, check) == bounds  # type: ignore[arg-type]
+    assert sizing_bounds(served, limits, check) == bounds  # type: ignore[arg-type]
 
 
 def config(*entities: object) -> EndpointConfig:
