@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from faults.conftest import adder, slow
 from support.fault_report import FaultReport
 from support.ledger import Entry, entries
+from support.moody import register_moody
 from support.processes import processes
 from support.stack import MANAGEMENT, Stack, split, wait_for
+
+MOODY = "moody"
 
 
 @dataclass
@@ -68,10 +71,13 @@ def test_r12_a_split_is_kept_to(arena: Stack, serve: Callable[..., str], fault: 
 def test_r13_updates_that_fail_cost_no_request(arena: Stack, serve: Callable[..., str], fault: FaultReport) -> None:
     """The old version answers all along; the endpoint is READY and says UPDATE_FAILED."""
     endpoint = serve("stubborn")
-    broken = {"served_entities": [{"name": "v2", "entity_name": "broken", "entity_version": "1"}]}
-    updates = fault.length(5, 100)
+    register_moody(MOODY, predict="raise")
+    updates = fault.length(4, 100)
     with fault.load(arena, endpoint) as clients:
-        for _ in range(updates):
+        for number in range(updates):
+            # the one cannot be loaded; the other can, and does not answer its own input example
+            model = ("broken", MOODY)[number % 2]
+            broken = {"served_entities": [{"name": "v2", "entity_name": model, "entity_version": "1"}]}
             answer = arena.call("PUT", f"{MANAGEMENT}/{endpoint}/config", broken)
             assert answer.status_code == 200, answer.text
             document = arena.wait(endpoint)
