@@ -16,7 +16,16 @@ def test_an_empty_environment_gives_the_defaults(monkeypatch: pytest.MonkeyPatch
 
 def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    names = ("HOME", "HOST", "PORT", "HOLD_TIMEOUT_S", "DEPLOY_TIMEOUT_S", "REQUEST_TIMEOUT_S", "QUEUE_SIZE")
+    names = (
+        "HOME",
+        "HOST",
+        "PORT",
+        "HOLD_TIMEOUT_S",
+        "ALIAS_POLL_S",
+        "DEPLOY_TIMEOUT_S",
+        "REQUEST_TIMEOUT_S",
+        "QUEUE_SIZE",
+    )
     assert read_settings({f"PENSTOCK_{name}": "" for name in names}, 4) == read_settings({}, 4)
 
 
@@ -27,6 +36,7 @@ def test_every_variable_is_read() -> None:
             "PENSTOCK_HOST": "0.0.0.0",
             "PENSTOCK_PORT": "0",
             "PENSTOCK_HOLD_TIMEOUT_S": "0.5",
+            "PENSTOCK_ALIAS_POLL_S": "3",
             "PENSTOCK_DEPLOY_TIMEOUT_S": "60",
             "PENSTOCK_REQUEST_TIMEOUT_S": "0.1",
             "PENSTOCK_QUEUE_SIZE": "0",
@@ -35,7 +45,9 @@ def test_every_variable_is_read() -> None:
         cores=8,
     )
     limits = Limits(cores=8, deploy_timeout_s=60, request_timeout_s=0.1, queue_size=0)
-    assert settings == Settings(Home(Path("/srv/penstock")), "0.0.0.0", 0, hold_timeout_s=0.5, limits=limits)
+    assert settings == Settings(
+        Home(Path("/srv/penstock")), "0.0.0.0", 0, hold_timeout_s=0.5, alias_poll_s=3, limits=limits
+    )
 
 
 @pytest.mark.parametrize("given", ["home", "./home", "../x/home"])

@@ -2,7 +2,19 @@
 
 import typer
 
-from penstock.cli import autoscaler, endpoints, faults, login, models, principals, quickstart, secrets, stack, tokens
+from penstock.cli import (
+    autoscaler,
+    endpoints,
+    faults,
+    history,
+    login,
+    models,
+    principals,
+    quickstart,
+    secrets,
+    stack,
+    tokens,
+)
 
 app = typer.Typer(
     name="penstock",
@@ -21,6 +33,7 @@ app.command()(login.login)
 app.command()(stack.doctor)
 app.command("version")(stack.show_version)
 app.add_typer(endpoints.app, name="endpoints")
+endpoints.app.add_typer(history.app)
 app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.cli.session import FAILED, TIMED_OUT, USAGE, CommandFailed, running_stack, settings_for
+from penstock.cli.session import FAILED, NOT_FOUND, TIMED_OUT, USAGE, CommandFailed, running_stack, settings_for
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.model_check import ModelCheck, Sample
 from penstock.domain.secrets import reference_in
@@ -26,6 +27,9 @@ from penstock.wire.serving_endpoints import check_environment
 FINDINGS = ("FINDING", "VALUE")
 _MIB = 1 << 20
 _OF_A_TRACKING_SERVER = ("models:", "runs:", "mlflow-artifacts:")
+_REGISTERED = re.compile(r"models:/+([^/@]+(/[^/@]+|@[^/@]+)|m-[0-9a-f]+)")
+"""A version or `latest`, an alias, or the id that MLflow 3 gives a logged model."""
+_HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _SAMPLES = {
     Sample.ANSWERED: "answered",
     Sample.FAILED: "failed",
@@ -57,10 +61,12 @@ def check_model(
     """Check a model; what it prints goes to standard error.
 
     Raises:
-        CommandFailed: a variable is not in order, or the model is to be fetched from a stack that does not run.
+        CommandFailed: the URI or a variable is not in order, there is no such folder, or the model is to be fetched
+            from a stack that does not run.
     """
     settings = settings_for(home)
     environment = _environment(variables)
+    _check_uri(uri)
     token = None
     if tracking_uri is None and uri.startswith(_OF_A_TRACKING_SERVER):
         stack = running_stack(home)
@@ -129,6 +135,13 @@ def _environment(variables: Sequence[str]) -> dict[str, str]:
     if references:
         raise CommandFailed(f"--env {references[0]}: a secret is known to endpoints alone; give its value.", USAGE)
     return environment
+
+
+def _check_uri(uri: str) -> None:
+    if uri.startswith("models:") and not _REGISTERED.fullmatch(uri):
+        raise CommandFailed(f"URI: got '{uri}'; wanted models:/NAME/VERSION or models:/NAME@ALIAS.", USAGE)
+    if not _HAS_SCHEME.match(uri) and not Path(uri).is_dir():
+        raise CommandFailed(f"There is no folder '{uri}'.", NOT_FOUND)
 
 
 def _absolute(uri: str) -> str:

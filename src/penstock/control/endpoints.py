@@ -5,6 +5,7 @@ is stored for a request that is refused. Looking things up in the registry takes
 checked again in the same step that stores.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -29,12 +30,14 @@ from penstock.domain.endpoint import (
 )
 from penstock.domain.errors import CallerError, ResourceAlreadyExists, ResourceDoesNotExist
 from penstock.domain.names import check_endpoint_name
-from penstock.domain.requests import ConfigRequest, EndpointRequest
+from penstock.domain.requests import ConfigRequest, EndpointRequest, EntityRequest
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.traffic import Route
 from penstock.stores.database import Database
 
 _SETTLE_TIMEOUT_S = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class Endpoints:
@@ -112,7 +115,8 @@ class Endpoints:
         )
         if request.config is not None:
             entities, routes = await self._resolve(request.config, creator, created_at_ms)
-            endpoint = begin_update(endpoint, self._sealed(request.config, entities, creator), routes, created_at_ms)
+            sealed = self._sealed(request.config, entities, creator)
+            endpoint = begin_update(endpoint, sealed, routes, created_at_ms, creator)
         self._database.insert_endpoint(endpoint)
         await self._announce(endpoint.name)
         return endpoint
@@ -127,8 +131,8 @@ class Endpoints:
         """
         check_not_updating(self.get(name))
         entities, routes = await self._resolve(config, creator, now_ms())
-        endpoint = begin_update(self.get(name), self._sealed(config, entities, creator), routes, now_ms())
-        self._database.save_endpoint(endpoint)
+        endpoint = begin_update(self.get(name), self._sealed(config, entities, creator), routes, now_ms(), creator)
+        self._database.save_endpoint(endpoint, creator)
         self._publisher.publish()
         self._wake([name])
         return endpoint
@@ -144,7 +148,7 @@ class Endpoints:
         self._database.save_endpoint(endpoint)
         return endpoint
 
-    async def stop(self, name: str) -> Endpoint:
+    async def stop(self, name: str, caller: str) -> Endpoint:
         """Release the endpoint's replicas; queries are refused until it is started.
 
         Raises:
@@ -153,11 +157,11 @@ class Endpoints:
             CallerError: there is nothing to stop.
         """
         endpoint = stop(self.get(name), now_ms())
-        self._database.save_endpoint(endpoint)
+        self._database.save_endpoint(endpoint, caller)
         await self._announce(name)
         return endpoint
 
-    async def start(self, name: str) -> Endpoint:
+    async def start(self, name: str, caller: str) -> Endpoint:
         """Bring a stopped endpoint back, under a new version of the same config.
 
         Raises:
@@ -170,18 +174,21 @@ class Endpoints:
         if not endpoint.stopped or endpoint.active is None:
             raise CallerError(f"Endpoint '{name}' is not stopped.")
         entities = [replace(entity, id=uuid.uuid4().hex) for entity in endpoint.active.entities]
-        endpoint = begin_update(endpoint, entities, endpoint.active.routes, now_ms())
-        self._database.save_endpoint(endpoint)
+        reason = f"Version {endpoint.active.version} started again."
+        endpoint = begin_update(endpoint, entities, endpoint.active.routes, now_ms(), caller, reason)
+        self._database.save_endpoint(endpoint, caller)
         await self._announce(name)
         return endpoint
 
-    async def delete(self, name: str) -> None:
-        """Forget the endpoint; its replicas finish what they have.
+    async def delete(self, name: str, caller: str) -> None:
+        """Forget the endpoint with its history and events; its replicas finish what they have.
 
         Raises:
             ResourceDoesNotExist: there is none.
         """
-        self._database.delete_endpoint(self.get(name).id)
+        endpoint = self.get(name)
+        self._database.delete_endpoint(endpoint.id)
+        _log.info("endpoint %s (id %s) was deleted by %s", name, endpoint.id, caller)
         await self._announce(name)
 
     async def _resolve(
@@ -193,11 +200,20 @@ class Endpoints:
             if request.external is not None:
                 pass  # no registry knows it
             elif request.alias is not None:
-                model = await self._registry.version_of_alias(request.at, request.model_name, request.alias)
+                model = await self._model_of_alias(request, request.alias)
             else:
                 model = await self._registry.version(request.at, request.model_name, request.version or "")
             entities.append(request.resolved(uuid.uuid4().hex, model, creator, now_ms))
         return entities, check_config(entities, config.routes_for(entities))
+
+    async def _model_of_alias(self, request: EntityRequest, alias: str) -> ModelVersion:
+        """The version that an alias leads to; one to wait for if it is to be followed and leads nowhere yet."""
+        try:
+            return await self._registry.version_of_alias(request.at, request.model_name, alias)
+        except ResourceDoesNotExist:
+            if not request.follow_alias:
+                raise
+            return ModelVersion(request.model_name, "")
 
     def _sealed(self, config: ConfigRequest, entities: Sequence[ServedEntity], creator: str) -> list[ServedEntity]:
         """The entities with the secrets that they refer to, in the step that stores: no rotation comes between."""

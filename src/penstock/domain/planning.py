@@ -8,7 +8,7 @@ no action once the endpoint is where it should be.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig, checks_of, known_check
+from penstock.domain.endpoint import Endpoint, EndpointConfig, checks_of, known_check
 from penstock.domain.external_model import NOT_SERVED
 from penstock.domain.limits import Limits
 from penstock.domain.replica import Replica, ReplicaSpec, ReplicaState, replica_specs
@@ -99,7 +99,7 @@ def plan(
         if slot not in seen  # a slot that still drains is free again when it is empty
         or (not start.is_asleep and (seen[slot].state is ReplicaState.ASLEEP or seen[slot].was_woken))
     ]
-    if endpoint is not None and endpoint.update is ConfigUpdate.IN_PROGRESS and endpoint.pending is not None:
+    if endpoint is not None and endpoint.is_updating and endpoint.pending is not None:
         actions += _advance(endpoint, endpoint.pending, replicas, wanted, routing, now_ms, limits, promised)
     if routing.is_settled:
         actions += [

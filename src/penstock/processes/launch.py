@@ -52,6 +52,7 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     replica_secret: str
     tracking_uri: str | None
     tracking_authorization: str | None
+    alias_poll_s: float
     is_secure: bool
     """Whether clients reach the gateways over TLS."""
 

@@ -222,6 +222,7 @@ class Supervisor:
                     replica_token_digest=hashlib.sha256(self._replica_token.encode()).hexdigest(),
                     tracking_uri=settings.tracking_uri,
                     tracking_authorization=settings.tracking_authorization,
+                    alias_poll_s=settings.alias_poll_s,
                     is_secure=settings.tls is not None,
                 ),
             )

@@ -30,6 +30,7 @@ V1, V2 = entity("1"), entity("2")
 CREATED = updating(empty_endpoint(), V1)
 LIVE = live(V1)
 UPDATING = updating(LIVE, V2)
+WAITING = updating(LIVE, entity("", name="w", alias="champion", follow_alias=True))
 
 
 def seen(endpoint: Endpoint, state: ReplicaState = ReplicaState.READY) -> list[Replica]:
@@ -50,6 +51,9 @@ def seen(endpoint: Endpoint, state: ReplicaState = ReplicaState.READY) -> list[R
         (fail(UPDATING, {"m-2": "boom"}), True, "UPDATE_FAILED", 1, 2),
         (updating(fail(UPDATING, {"m-2": "boom"}), V2), True, "IN_PROGRESS", 1, 3),
         (updating(fail(CREATED, {"m-1": "boom"}), V1), False, "IN_PROGRESS", None, 2),
+        (WAITING, True, "IN_PROGRESS", 1, 2),
+        (updating(WAITING, V2), True, "IN_PROGRESS", 1, 3),
+        (stop(WAITING, 5), False, "NOT_UPDATING", 1, None),
         (stop(LIVE, 5), False, "NOT_UPDATING", 1, None),
         (updating(stop(LIVE, 5), V1), True, "IN_PROGRESS", 1, 2),
     ],
@@ -64,6 +68,9 @@ def seen(endpoint: Endpoint, state: ReplicaState = ReplicaState.READY) -> list[R
         "v2 failed",
         "new attempt after v2 failed",
         "new attempt after v1 failed",
+        "v2 waits for a model",
+        "v3 in place of v2 that waited",
+        "stopped while v2 waited",
         "stopped",
         "started again",
     ],

@@ -30,6 +30,7 @@ LIVE = live(entity("1"))
 UPDATING = updating(LIVE, entity("2"))
 SWITCHING = switch(UPDATING)
 DONE = complete(SWITCHING)
+WAITING = updating(LIVE, entity("", name="w", alias="champion", follow_alias=True), now_ms=-9_000_000)
 OLD = replicas(LIVE, LIVE.active)
 NEW = replicas(UPDATING, UPDATING.pending)
 FAILED_BEFORE = {"load_failed": True, "deaths": 3, "message": "boom"}
@@ -123,6 +124,7 @@ ROWS: dict[str, tuple[Endpoint | None, list[Replica], Routing, list[Action]]] = 
         [],
     ),
     "a stopped endpoint starts nothing": (stop(LIVE, 5), [], routed(stop(LIVE, 5)), []),
+    "what waits for a model starts nothing, and has no time limit": (WAITING, OLD, routed(LIVE), []),
     "a deleted endpoint's replicas are stopped": (None, OLD + NEW, routed(), stops(OLD + NEW)),
     "a deleted endpoint's replicas stay until gateways know": (None, OLD, routed(settled=False), []),
     "a change of traffic alone starts nothing": (
