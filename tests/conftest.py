@@ -26,7 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose registry holds `m` v1 and v2 (the echo model) and `broken` v1."""
-    running = start_stack(Path(tmp_path_factory.mktemp("stack")) / "home")
+    home = Path(tmp_path_factory.mktemp("stack")) / "home"
+    running = start_stack(home, env={"PENSTOCK_ALIAS_POLL_S": "0.3"})
     try:
         use_registry(running)
         assert register_echo("1") == "1"

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.domain.limits import Limits, Windows
+from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS
+from penstock.domain.devices import VISIBLE, usable
+from penstock.domain.environment import EnvManager
+from penstock.domain.limits import Limits, Machine, Windows
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 PARTIAL_SUFFIX = ".partial"
@@ -53,6 +56,11 @@ class Home:
     def artifacts(self) -> Path:
         """Fetched models."""
         return self.path / "artifacts"
+
+    @property
+    def environments(self) -> Path:
+        """Python environments that were built for models."""
+        return self.path / "envs"
 
     @property
     def run(self) -> Path:
@@ -116,37 +124,54 @@ class Settings:
     """Certificate and key (`--tls-cert`, `--tls-key`); without them clients are served plain HTTP."""
     cors_origins: tuple[str, ...] = ()
     """`PENSTOCK_CORS_ORIGINS`: origins whose pages may call from a browser, or `*`; none by default."""
+    env_manager: EnvManager = EnvManager.AUTO
+    """`PENSTOCK_ENV_MANAGER`: who provides the Python environments of models."""
+    wheelhouse: Path | None = None
+    """`PENSTOCK_WHEELHOUSE`: a folder of wheels that is the only place from which environments are built."""
     hold_timeout_s: float = 60.0
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
+    alias_poll_s: float = 10.0
+    """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
     limits: Limits = field(default_factory=Limits)
-    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_REPLICA_MEMORY_MB`,
-    `PENSTOCK_SCALE_TO_ZERO_AFTER_S`, `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with the machine's
-    cores."""
+    """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_MEMORY_LIMIT_MB`,
+    `PENSTOCK_PROCESS_LIMIT`, `PENSTOCK_FILE_LIMIT`, `PENSTOCK_REPLICA_MEMORY_MB`, `PENSTOCK_SCALE_TO_ZERO_AFTER_S`,
+    `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with what the machine has."""
+    devices: tuple[str, ...] = ()
+    """`CUDA_VISIBLE_DEVICES`: the GPUs that replicas may be given; all that are found by default."""
 
 
 class BadSetting(Exception):
     """A variable or option holds something that it may not hold."""
 
 
-def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
-    """Settings from the environment.
+def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
+    """Settings from the environment, for this machine.
 
     Raises:
         BadSetting: naming the variable, what it holds and what was wanted.
     """
-    defaults = Limits(cores=cores)
+    defaults = Limits()
+    devices = usable(machine.gpus, environment.get(VISIBLE))
     stable_s = _whole(environment, "PENSTOCK_AUTOSCALE_STABLE_S", defaults.windows.stable_s, 2, 3600)
     return Settings(
         home=Home(Path(environment.get("PENSTOCK_HOME") or ".penstock").expanduser().resolve()),
         host=environment.get("PENSTOCK_HOST") or "127.0.0.1",
         port=_whole(environment, "PENSTOCK_PORT", 8080, 0, 65535),
         cors_origins=_origins(environment, "PENSTOCK_CORS_ORIGINS"),
+        env_manager=EnvManager(_choice(environment, "PENSTOCK_ENV_MANAGER", tuple(EnvManager), EnvManager.AUTO)),
+        wheelhouse=_folder(environment, "PENSTOCK_WHEELHOUSE"),
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
+        alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         limits=Limits(
-            cores=cores,
+            cores=machine.cores,
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
             request_timeout_s=_number(environment, "PENSTOCK_REQUEST_TIMEOUT_S", defaults.request_timeout_s, 0.1, 3600),
             queue_size=_whole(environment, "PENSTOCK_QUEUE_SIZE", defaults.queue_size, 0, 1_000_000),
+            memory_mb=machine.memory_mb,
+            memory_limit_mb=_optional_whole(environment, MEMORY, *RANGES[MEMORY]),
+            process_limit=_whole(environment, TASKS, defaults.process_limit, *RANGES[TASKS]),
+            file_limit=_whole(environment, FILES, defaults.file_limit, *RANGES[FILES]),
+            gpus=len(devices),
             replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30),
             windows=Windows(
                 stable_s=stable_s,
@@ -162,6 +187,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
                 ),
             ),
         ),
+        devices=devices,
     )
 
 
@@ -184,6 +210,18 @@ def _origins(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
                 "'http://localhost:3000', in lower case, without a path, separated by commas; or '*' alone for any."
             )
     return origins
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+    value = environment.get(name) or default
+    if value not in choices:
+        raise BadSetting(f"{name}: got '{value}'; wanted {', '.join(choices[:-1])} or {choices[-1]}.")
+    return value
+
+
+def _folder(environment: Mapping[str, str], name: str) -> Path | None:
+    value = environment.get(name)
+    return Path(value).expanduser().resolve() if value else None
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -260,7 +260,7 @@ def test_a_rotation_disturbs_nothing_that_runs(stack: Stack, scope: str, create:
     assert key_file.stat().st_mode & 0o777 == 0o600
     (old_key,) = key_file.read_text().split()
     before = pids(stack, "turning")
-    assert stack.call("POST", "/api/2.0/penstock/secrets/rotate").json() == {"values": 2}  # the secret, and its copy
+    assert stack.call("POST", "/api/2.0/penstock/secrets/rotate").json() == {"values": 3}  # the secret, and its copies
     (new_key,) = key_file.read_text().split()
     assert new_key != old_key
     assert key_file.stat().st_mode & 0o777 == 0o600
@@ -292,7 +292,7 @@ def test_the_command_line_shows_no_value(stack: Stack, create: Create) -> None:
         assert (seen["A"], seen["B"]) == ("canary-cli", "canary-cli-2\n")  # a newline is taken from a pipe's end only
         shown = penstock("secrets", "list", "cli", home=stack.home)
         assert "KEY" in shown.stdout
-        assert run("rotate") == {"values": 4}
+        assert run("rotate") == {"values": 6}
         assert run("delete", "cli", "k") == {"deleted": "k", "scope": "cli"}
         assert penstock("secrets", "delete", "cli", "k", home=stack.home).returncode == 4
         assert penstock("secrets", "scopes", "--shared", home=stack.home).returncode == 2

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from penstock.api.app import make_app
 from penstock.cli.main import app as cli
 from penstock.domain.errors import PenstockError
+from penstock.domain.events import EventKind
 from penstock.settings import Settings
 from penstock.wire.frames import FrameType
 from support import compatibility
@@ -73,6 +74,12 @@ def test_every_error_code_is_documented() -> None:
     for kind in kinds:
         kinds += kind.__subclasses__()
         assert kind.error_code in page, kind
+
+
+def test_every_kind_of_event_is_documented() -> None:
+    page = text("reference/rest.md")
+    for kind in EventKind:
+        assert f"`{kind}`" in page, kind
 
 
 def test_every_frame_type_is_documented() -> None:

@@ -169,3 +169,18 @@ def test_p3_5_what_is_at_zero_stays_there_after_everything_was_killed(sleepy: St
     assert sleepy.get("dozes")["state"]["ready"] == "READY"
     assert starts(sleepy, "dozes") == before
     assert burst(sleepy, "dozes", 20).failed == {}
+
+
+def test_p3_9_to_zero_and_back_are_events(sleepy: Stack) -> None:
+    until_asleep(sleepy, "dozes")
+    assert sleepy.ask("dozes").status_code == 200
+
+    def told() -> list[dict[str, Any]]:
+        """Events since the first time at zero, the oldest first."""
+        events = sleepy.call("GET", f"{MANAGEMENT}/dozes/events").json()["events"][::-1]
+        kinds = [event["kind"] for event in events]
+        return events[kinds.index("SCALED") :] if "SCALED" in kinds else []
+
+    wait_for(lambda: "REPLICA_WOKEN" in [event["kind"] for event in told()], "the wake to be told")
+    assert [event["kind"] for event in told()][:3] == ["SCALED", "REPLICA_STOPPED", "REPLICA_SLEPT"]
+    assert told()[0]["reason"] == "From 1 to 0 replicas."

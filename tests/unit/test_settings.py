@@ -4,20 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from penstock.domain.limits import Limits
+from penstock.domain.limits import Limits, Machine
 from penstock.settings import BadSetting, Home, Settings, read_settings, tracking_authorization
 
 
 def test_an_empty_environment_gives_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = read_settings({}, cores=4)
+    settings = read_settings({}, Machine(4))
     assert settings == Settings(Home(tmp_path / ".penstock"), "127.0.0.1", 8080, limits=Limits(cores=4))
 
 
 def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    names = ("HOME", "HOST", "PORT", "HOLD_TIMEOUT_S", "DEPLOY_TIMEOUT_S", "REQUEST_TIMEOUT_S", "QUEUE_SIZE")
-    assert read_settings({f"PENSTOCK_{name}": "" for name in names}, 4) == read_settings({}, 4)
+    names = (
+        "HOME",
+        "HOST",
+        "PORT",
+        "HOLD_TIMEOUT_S",
+        "ALIAS_POLL_S",
+        "DEPLOY_TIMEOUT_S",
+        "REQUEST_TIMEOUT_S",
+        "QUEUE_SIZE",
+    )
+    assert read_settings({f"PENSTOCK_{name}": "" for name in names}, Machine(4)) == read_settings({}, Machine(4))
 
 
 def test_every_variable_is_read() -> None:
@@ -27,21 +36,38 @@ def test_every_variable_is_read() -> None:
             "PENSTOCK_HOST": "0.0.0.0",
             "PENSTOCK_PORT": "0",
             "PENSTOCK_HOLD_TIMEOUT_S": "0.5",
+            "PENSTOCK_ALIAS_POLL_S": "3",
             "PENSTOCK_DEPLOY_TIMEOUT_S": "60",
             "PENSTOCK_REQUEST_TIMEOUT_S": "0.1",
             "PENSTOCK_QUEUE_SIZE": "0",
+            "PENSTOCK_MEMORY_LIMIT_MB": "64",
+            "PENSTOCK_PROCESS_LIMIT": "16",
+            "PENSTOCK_FILE_LIMIT": "1000000",
+            "CUDA_VISIBLE_DEVICES": "1",
             "PENSTOCK_SOMETHING_ELSE": "x",
         },
-        cores=8,
+        Machine(8, memory_mb=2000, gpus=2),
     )
-    limits = Limits(cores=8, deploy_timeout_s=60, request_timeout_s=0.1, queue_size=0)
-    assert settings == Settings(Home(Path("/srv/penstock")), "0.0.0.0", 0, hold_timeout_s=0.5, limits=limits)
+    limits = Limits(
+        cores=8,
+        deploy_timeout_s=60,
+        request_timeout_s=0.1,
+        queue_size=0,
+        memory_mb=2000,
+        memory_limit_mb=64,
+        process_limit=16,
+        file_limit=1000000,
+        gpus=1,
+    )
+    assert settings == Settings(
+        Home(Path("/srv/penstock")), "0.0.0.0", 0, hold_timeout_s=0.5, alias_poll_s=3, limits=limits, devices=("1",)
+    )
 
 
 @pytest.mark.parametrize("given", ["home", "./home", "../x/home"])
 def test_a_relative_home_is_made_absolute(given: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    path = read_settings({"PENSTOCK_HOME": given}, 1).home.path
+    path = read_settings({"PENSTOCK_HOME": given}, Machine(1)).home.path
     assert path.is_absolute()
     assert path.resolve() == (tmp_path / given).resolve()
 
@@ -55,6 +81,9 @@ def test_a_relative_home_is_made_absolute(given: str, monkeypatch: pytest.Monkey
         ("PENSTOCK_PORT", "80.5", "0 to 65535"),
         ("PENSTOCK_HOLD_TIMEOUT_S", "3601", "0 to 3600"),
         ("PENSTOCK_DEPLOY_TIMEOUT_S", "0", "1 to 86400"),
+        ("PENSTOCK_MEMORY_LIMIT_MB", "0", "64 to 16777216"),
+        ("PENSTOCK_PROCESS_LIMIT", "15", "16 to 1000000"),
+        ("PENSTOCK_FILE_LIMIT", "many", "64 to 1000000"),
         ("PENSTOCK_REQUEST_TIMEOUT_S", "0", "0.1 to 3600"),
         ("PENSTOCK_REQUEST_TIMEOUT_S", "nan", "0.1 to 3600"),
         ("PENSTOCK_REQUEST_TIMEOUT_S", "inf", "0.1 to 3600"),
@@ -64,7 +93,7 @@ def test_a_relative_home_is_made_absolute(given: str, monkeypatch: pytest.Monkey
 )
 def test_a_bad_value_is_refused_by_variable(name: str, value: str, wanted: str) -> None:
     with pytest.raises(BadSetting) as refused:
-        read_settings({name: value}, 1)
+        read_settings({name: value}, Machine(1))
     message = str(refused.value)
     assert message.startswith(f"{name}: got '{value}'; wanted a ")
     assert f"from {wanted}" in message
@@ -106,7 +135,7 @@ def test_a_tracking_server_is_shown_what_mlflow_s_own_client_would_show(
     ],
 )
 def test_origins_are_a_list(value: str, origins: tuple[str, ...]) -> None:
-    assert read_settings({"PENSTOCK_CORS_ORIGINS": value}, 1).cors_origins == origins
+    assert read_settings({"PENSTOCK_CORS_ORIGINS": value}, Machine(1)).cors_origins == origins
 
 
 @pytest.mark.parametrize(
@@ -122,4 +151,4 @@ def test_origins_are_a_list(value: str, origins: tuple[str, ...]) -> None:
 )
 def test_what_no_browser_sends_as_an_origin_is_refused(origin: str) -> None:
     with pytest.raises(BadSetting, match=r"PENSTOCK_CORS_ORIGINS: got '.+'; wanted origins"):
-        read_settings({"PENSTOCK_CORS_ORIGINS": origin}, 1)
+        read_settings({"PENSTOCK_CORS_ORIGINS": origin}, Machine(1))

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.endpoints import Endpoints
+from penstock.control.history import History
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
@@ -24,6 +25,7 @@ class Parts:
     """The use cases behind the routes."""
 
     endpoints: Endpoints
+    history: History
     permissions: Permissions
     secrets: Secrets
     tokens: Tokens

@@ -84,14 +84,14 @@ async def update_config(
 async def stop_endpoint(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Stop an endpoint."""
     permitted(context, caller, name, Level.CAN_MANAGE)
-    return detailed(context, caller, await context.endpoints.stop(name))
+    return detailed(context, caller, await context.endpoints.stop(name, caller))
 
 
 @router.post("/{name}/config:start")
 async def start_endpoint(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Start a stopped endpoint."""
     permitted(context, caller, name, Level.CAN_MANAGE)
-    return detailed(context, caller, await context.endpoints.start(name))
+    return detailed(context, caller, await context.endpoints.start(name, caller))
 
 
 @router.get("/{name}/openapi")
@@ -124,7 +124,7 @@ async def export_metrics(context: Context, caller: Caller, name: str, request: R
 async def delete_endpoint(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Delete an endpoint."""
     permitted(context, caller, name, Level.CAN_MANAGE)
-    await context.endpoints.delete(name)
+    await context.endpoints.delete(name, caller)
     return {}
 
 

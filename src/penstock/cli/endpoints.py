@@ -41,6 +41,7 @@ ConfigOption = Annotated[
 ]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the update has ended.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", help="Seconds to wait.")]
+FollowOption = Annotated[bool, typer.Option("--follow", help="Follow the aliases of --model when they are moved.")]
 
 
 @app.command("list")
@@ -69,7 +70,7 @@ def list_endpoints(home: HomeOption = None, as_json: JsonOption = False) -> None
 @command
 def get(name: Name, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show one endpoint."""
-    _show(api_of(home).call("GET", endpoint_path(name)), as_json)
+    show(api_of(home).call("GET", endpoint_path(name)), as_json)
 
 
 @app.command()
@@ -78,6 +79,7 @@ def create(
     name: Name,
     model: ModelOption = None,
     config: ConfigOption = None,
+    follow: FollowOption = False,
     wait: WaitOption = True,
     timeout: TimeoutOption = 1200,
     home: HomeOption = None,
@@ -86,10 +88,10 @@ def create(
     """Create an endpoint; without --model and --config it has no config yet."""
     body: dict[str, Any] = {"name": name}
     if model is not None or config is not None:
-        body["config"] = _config(model, config)
+        body["config"] = _config(model, config, follow)
     api = api_of(home)
     endpoint = api.call("POST", "/api/2.0/serving-endpoints", body)
-    _show(wait_until_updated(api, name, timeout) if wait else endpoint, as_json)
+    show(wait_until_updated(api, name, timeout) if wait else endpoint, as_json)
 
 
 @app.command()
@@ -98,6 +100,7 @@ def update(
     name: Name,
     model: ModelOption = None,
     config: ConfigOption = None,
+    follow: FollowOption = False,
     wait: WaitOption = True,
     timeout: TimeoutOption = 1200,
     home: HomeOption = None,
@@ -105,8 +108,8 @@ def update(
 ) -> None:
     """Give an endpoint a new config; the old one serves until the new one is ready."""
     api = api_of(home)
-    endpoint = api.call("PUT", endpoint_path(name, "/config"), _config(model, config))
-    _show(wait_until_updated(api, name, timeout) if wait else endpoint, as_json)
+    endpoint = api.call("PUT", endpoint_path(name, "/config"), _config(model, config, follow))
+    show(wait_until_updated(api, name, timeout) if wait else endpoint, as_json)
 
 
 @app.command()
@@ -167,7 +170,7 @@ def logs(
 @command
 def stop(name: Name, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Stop an endpoint: release its replicas, keep its config."""
-    _show(api_of(home).call("POST", endpoint_path(name, "/config:stop")), as_json)
+    show(api_of(home).call("POST", endpoint_path(name, "/config:stop")), as_json)
 
 
 @app.command()
@@ -182,12 +185,14 @@ def start(
     """Start a stopped endpoint."""
     api = api_of(home)
     endpoint = api.call("POST", endpoint_path(name, "/config:start"))
-    _show(wait_until_updated(api, name, timeout) if wait else endpoint, as_json)
+    show(wait_until_updated(api, name, timeout) if wait else endpoint, as_json)
 
 
-def _config(models: list[str] | None, file: Path | None) -> dict[str, Any]:
+def _config(models: list[str] | None, file: Path | None, follows: bool) -> dict[str, Any]:
     if (models is None) == (file is None):
         raise CommandFailed("Give the config with --model or with --config, one of the two.", USAGE)
+    if follows and not any("@" in text for text in models or ()):
+        raise CommandFailed("--follow: there is no --model MODEL@ALIAS to follow.", USAGE)
     if file is not None:
         try:
             text = sys.stdin.read() if str(file) == "-" else file.read_text()
@@ -208,6 +213,8 @@ def _config(models: list[str] | None, file: Path | None) -> dict[str, Any]:
             "entity_name": model_name,
             "entity_version": f"@{version}" if alias else version,
         }
+        if alias and follows:
+            entity["follow_alias"] = True
         if alias or len(models or []) > 1:
             entity["name"] = f"{model_name.rsplit('.', 1)[-1]}-{version}"
         entities.append(entity)
@@ -229,12 +236,13 @@ def _read_data(data: str) -> bytes:
 
 
 def wait_until_updated(api: ApiClient, name: str, timeout_s: float) -> dict[str, Any]:
-    """The endpoint once its update has ended.
+    """The endpoint once its update has ended well; what it waits for is told on standard error.
 
     Raises:
         CommandFailed: the update failed, or has not ended in time.
     """
     deadline = time.monotonic() + timeout_s
+    told = ""
     while True:
         endpoint: dict[str, Any] = api.call("GET", endpoint_path(name))
         if endpoint["state"]["config_update"] == "NOT_UPDATING":
@@ -246,12 +254,26 @@ def wait_until_updated(api: ApiClient, name: str, timeout_s: float) -> dict[str,
                 if e["state"]["deployment"] == "DEPLOYMENT_FAILED"
             ]
             raise CommandFailed("The update failed. " + " ".join(failed), FAILED)
+        waits = " ".join(_waits(endpoint))
+        if waits != told:
+            stderr.print(waits, style="dim")
+            told = waits
         if time.monotonic() > deadline:
             raise CommandFailed(f"The update is still in progress after {timeout_s:g} s.", TIMED_OUT)
         time.sleep(0.2)
 
 
-def _show(endpoint: dict[str, Any], as_json: bool) -> None:
+def _waits(endpoint: dict[str, Any]) -> list[str]:
+    entities = endpoint.get("pending_config", {}).get("served_entities", [])
+    return [
+        f"{e['name']}: {e['state']['deployment_state_message']}"
+        for e in entities
+        if e.get("follow_alias") and "entity_version" not in e
+    ]
+
+
+def show(endpoint: dict[str, Any], as_json: bool) -> None:
+    """Print an endpoint: its state, and the entities of its configs."""
     if as_json:
         print_json(endpoint)
         return
@@ -267,7 +289,7 @@ def _show(endpoint: dict[str, Any], as_json: bool) -> None:
             (
                 f"{label} {config['config_version']}",
                 e["name"],
-                f"{e['entity_name']}/{e['entity_version']}",
+                _model_of(e),
                 f"{shares.get(e['name'], 0)} %",
                 e["state"]["deployment"],
                 brief(e["state"]["check"]) if "check" in e["state"] else "",
@@ -276,3 +298,11 @@ def _show(endpoint: dict[str, Any], as_json: bool) -> None:
             for e in config.get("served_entities", [])
         ]
     print_table(("CONFIG", "ENTITY", "MODEL", "TRAFFIC", "STATE", "CHECK", "MESSAGE"), rows)
+
+
+def _model_of(entity: dict[str, Any]) -> str:
+    if "entity_name" not in entity:
+        return str(entity.get("external_model", {}).get("name", ""))
+    version = f"/{entity['entity_version']}" if "entity_version" in entity else ""
+    alias = f"@{entity['entity_alias']}" if entity.get("follow_alias") else ""
+    return f"{entity['entity_name']}{version}{alias}"

@@ -7,6 +7,7 @@ from penstock.cli import (
     autoscaler,
     backup,
     endpoints,
+    history,
     login,
     models,
     principals,
@@ -37,6 +38,7 @@ app.command("version")(stack.show_version)
 app.command()(apply.apply)
 app.command()(apply.export)
 app.add_typer(endpoints.app, name="endpoints")
+endpoints.app.add_typer(history.app)
 app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")

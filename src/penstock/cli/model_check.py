@@ -18,8 +18,9 @@ from penstock.cli.session import FAILED, NOT_FOUND, TIMED_OUT, USAGE, CommandFai
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.model_check import ModelCheck, Sample
 from penstock.domain.secrets import reference_in
-from penstock.processes.environment import lone_environment
+from penstock.processes.environment import environment_settings, lone_environment
 from penstock.processes.launch import CheckLaunch
+from penstock.settings import Home
 from penstock.wire.messages import StatusReport
 from penstock.wire.model_check import encode_check
 from penstock.wire.serving_endpoints import check_environment
@@ -82,6 +83,7 @@ def check_model(
                 uri=_absolute(uri),
                 tracking_uri=tracking_uri if tracking_uri is None else _absolute(tracking_uri),
                 tracking_token=token,
+                environments=environment_settings(os.environ, settings, _environments(settings.home, Path(folder))),
                 environment=environment,
                 request_timeout_s=float(
                     environment.get("PENSTOCK_REQUEST_TIMEOUT_S", settings.limits.request_timeout_s)
@@ -142,6 +144,11 @@ def _check_uri(uri: str) -> None:
         raise CommandFailed(f"URI: got '{uri}'; wanted models:/NAME/VERSION or models:/NAME@ALIAS.", USAGE)
     if not _HAS_SCHEME.match(uri) and not Path(uri).is_dir():
         raise CommandFailed(f"There is no folder '{uri}'.", NOT_FOUND)
+
+
+def _environments(home: Home, work: Path) -> Path:
+    """Where an environment is built if the model needs one: where its deployment will find it, if there is a home."""
+    return home.environments if home.path.is_dir() else work / "envs"
 
 
 def _absolute(uri: str) -> str:

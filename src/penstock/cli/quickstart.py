@@ -28,6 +28,7 @@ from penstock.cli.stack import (
     KeyOption,
     PortOption,
     TrackingOption,
+    WheelhouseOption,
     stack_settings,
 )
 
@@ -41,17 +42,19 @@ def quickstart(
     tracking_uri: TrackingOption = None,
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
+    wheelhouse: WheelhouseOption = None,
     exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the tour.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start a stack, train and register two models, serve them behind a 90/10 split, and query them."""
-    stack_settings(home, host, port, gateways, tracking_uri, tls_cert, tls_key)
+    stack_settings(home, host, port, gateways, tracking_uri, tls_cert, tls_key, wheelhouse)
     options = [
         *(["--host", host] if host is not None else []),
         *(["--port", str(port)] if port is not None else []),
         *(["--gateways", str(gateways)] if gateways != 1 else []),
         *(["--tracking-uri", tracking_uri] if tracking_uri is not None else []),
         *(["--tls-cert", str(tls_cert), "--tls-key", str(tls_key)] if tls_cert is not None else []),
+        *(["--wheelhouse", str(wheelhouse)] if wheelhouse is not None else []),
     ]
     with _stack(home, options) as (stack, is_ours):
         from penstock.cli.tour import take_tour  # noqa: PLC0415 - brings scikit-learn, MLflow and the SDK with it

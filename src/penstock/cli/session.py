@@ -19,6 +19,7 @@ from rich.text import Text
 
 from penstock.client.api import ApiClient, ApiError, Unreachable
 from penstock.runtime.lock import is_locked
+from penstock.runtime.machine import this_machine
 from penstock.settings import BadSetting, Settings, read_settings
 
 FAILED, USAGE, NOT_RUNNING, NOT_FOUND, REFUSED, TIMED_OUT = 1, 2, 3, 4, 5, 6
@@ -56,6 +57,10 @@ class RunningStack:
     pid: int
     mlflow_url: str
     token: str
+    limits: str
+    """How the limits of replicas are kept."""
+    gpus: tuple[str, ...]
+    """The devices that replicas are given."""
 
 
 def settings_for(home: Path | None) -> Settings:
@@ -68,7 +73,7 @@ def settings_for(home: Path | None) -> Settings:
     if home is not None:
         environment["PENSTOCK_HOME"] = str(home)
     try:
-        return read_settings(environment, os.cpu_count() or 1)
+        return read_settings(environment, this_machine())
     except BadSetting as exc:
         raise CommandFailed(str(exc), USAGE) from exc
 
@@ -96,6 +101,8 @@ def running_stack(home: Path | None) -> RunningStack:
         pid=document["pid"],
         mlflow_url=document["mlflow_url"],
         token=token,
+        limits=document["limits"],
+        gpus=tuple(document["gpus"]),
     )
 
 

@@ -43,6 +43,8 @@ from penstock.cli.session import (
 from penstock.client.api import ApiClient, ApiError, Unreachable
 from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
 from penstock.processes.supervisor import AlreadyRunning, CannotStart, Running, supervise
+from penstock.runtime.cgroups import obstacle, own_facts
+from penstock.runtime.warden import method
 from penstock.settings import Settings, TlsFiles, tracking_authorization
 from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import SocketFolder
@@ -63,6 +65,14 @@ CertOption = Annotated[
 ]
 KeyOption = Annotated[Path | None, typer.Option("--tls-key", help="The certificate's key (PEM, no passphrase).")]
 
+WheelhouseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--wheelhouse",
+        help="Build environments of models from the wheels in this folder alone, offline; else $PENSTOCK_WHEELHOUSE.",
+    ),
+]
+
 _LOGIN_TIMEOUT_S = 5.0
 _MIN_FREE_BYTES = 1 << 30
 
@@ -75,17 +85,23 @@ def stack_settings(
     tracking_uri: str | None = None,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    wheelhouse: Path | None = None,
 ) -> Settings:
     """Settings with what the command line says; raises CommandFailed for what cannot be."""
     settings = settings_for(home)
     if tracking_uri is not None and not tracking_uri.startswith(("http://", "https://")):
         raise CommandFailed(f"--tracking-uri: got '{tracking_uri}'; wanted an address that begins with http.", USAGE)
+    wheels = settings.wheelhouse if wheelhouse is None else wheelhouse.expanduser().resolve()
+    if wheels is not None and not wheels.is_dir():
+        name = "PENSTOCK_WHEELHOUSE" if wheelhouse is None else "--wheelhouse"
+        raise CommandFailed(f"{name}: got '{wheels}'; wanted a folder that exists.", USAGE)
     return replace(
         settings,
         host=settings.host if host is None else host,
         port=settings.port if port is None else port,
         gateways=gateways,
         tls=_tls_files(tls_cert, tls_key),
+        wheelhouse=wheels,
         tracking_uri=tracking_uri,
         tracking_authorization=None if tracking_uri is None else tracking_authorization(os.environ),
     )
@@ -100,10 +116,11 @@ def up(
     tracking_uri: TrackingOption = None,
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
+    wheelhouse: WheelhouseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a stack and keep it running until Ctrl-C."""
-    settings = stack_settings(home, host, port, gateways, tracking_uri, tls_cert, tls_key)
+    settings = stack_settings(home, host, port, gateways, tracking_uri, tls_cert, tls_key, wheelhouse)
     if settings.tls is None and not _is_loopback(settings.host):
         stderr.print(
             f"[bold yellow]Warning:[/] listening on {settings.host} without TLS: tokens and data cross the network "
@@ -181,9 +198,11 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     endpoints = ApiClient(stack.local_url, stack.token).call("GET", "/api/2.0/serving-endpoints")["endpoints"]
     states = [{"name": e["name"], "creator": e["creator"], **e["state"]} for e in endpoints]
     if as_json:
-        print_json({"url": stack.url, "pid": stack.pid, "mlflow_url": stack.mlflow_url, "endpoints": states})
+        document = {"url": stack.url, "pid": stack.pid, "mlflow_url": stack.mlflow_url, "endpoints": states}
+        print_json({**document, "limits": stack.limits, "gpus": stack.gpus})
         return
     stderr.print(f"Running at {stack.url} (pid {stack.pid}), {len(states)} endpoint(s).")
+    stderr.print(f"Limits of replicas are {stack.limits}. GPUs: {', '.join(stack.gpus) or 'none'}.", soft_wrap=True)
     print_table(
         ("ENDPOINT", "READY", "UPDATE", "SUSPEND"),
         [(s["name"], s["ready"], s["config_update"], s["suspend"]) for s in states],
@@ -210,7 +229,7 @@ def ps(home: HomeOption = None, as_json: JsonOption = False) -> None:
         print_json([msgspec.to_builtins(process) for process in processes])
         return
     print_table(
-        ("PID", "ROLE", "STATE", "ENDPOINT", "ENTITY", "CONFIG", "RSS MB", "RESTARTS"),
+        ("PID", "ROLE", "STATE", "ENDPOINT", "ENTITY", "CONFIG", "ENVIRONMENT", "RSS MB", "RESTARTS"),
         [
             (
                 p.pid,
@@ -219,6 +238,7 @@ def ps(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 p.endpoint,
                 p.entity,
                 p.config_version,
+                p.environment,
                 (p.rss_bytes or 0) >> 20,
                 p.restarts,
             )
@@ -263,6 +283,7 @@ def doctor(home: HomeOption = None, port: PortOption = None, as_json: JsonOption
         _check_python(),
         _check_home(settings),
         _check_disk(settings),
+        *_check_replicas(settings, home),
         _check_stack(settings, home),
     ]
     if as_json:
@@ -302,6 +323,19 @@ def _check_disk(settings: Settings) -> Check:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     return "disk", "ok" if free >= _MIN_FREE_BYTES else "warn", f"{free >> 20} MB free"
+
+
+def _check_replicas(settings: Settings, home: Path | None) -> tuple[Check, Check]:
+    """How a running stack keeps the limits of its replicas, or one that was started from here would."""
+    try:
+        stack = running_stack(home)
+        limits, gpus = stack.limits, stack.gpus
+    except CommandFailed:
+        limits, gpus = method(obstacle(own_facts())), settings.devices
+    return (
+        ("limits", "warn" if limits.startswith("not kept") else "ok", limits),
+        ("gpus", "ok", ", ".join(gpus) or "none"),
+    )
 
 
 def _check_stack(settings: Settings, home: Path | None) -> Check:

@@ -11,10 +11,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.control.cluster import Cluster
+from penstock.domain.events import Event, EventKind
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.scaling import desired_replicas, replicas_of, sizing_bounds
@@ -37,6 +38,21 @@ class _Record:
     busy_at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """The endpoint and the served entity that a deployment belongs to."""
+
+    endpoint_id: str
+    name: str
+    config_version: int
+    entity: str
+
+    def event(self, before: int, after: int) -> tuple[str, Event]:
+        """That its number of replicas has changed."""
+        reason = f"From {before} to {after} replicas."
+        return self.endpoint_id, Event(EventKind.SCALED, reason, self.config_version, self.entity)
+
+
 @dataclass(slots=True)
 class Autoscaler:
     """Decides how many replicas each deployment has."""
@@ -48,6 +64,8 @@ class Autoscaler:
     """Replicas by deployment, as the newest table has them; changed in place, and read by whoever builds tables."""
     on_change: Callable[[Iterable[str]], None]
     """Told the names of the endpoints whose numbers have changed."""
+    record: Callable[[Sequence[tuple[str, Event]]], None]
+    """Told the events, each with the id of its endpoint."""
     _records: dict[str, _Record] = field(default_factory=dict)
     _reports: dict[int, tuple[float, Mapping[str, float]]] = field(default_factory=dict)
 
@@ -87,30 +105,37 @@ class Autoscaler:
         for _, demands in self._reports.values():
             for deployment, share in demands.items():
                 calls[deployment] = calls.get(deployment, 0.0) + share
-        names: dict[str, str] = {}
+        owners: dict[str, _Owner] = {}
         claims: list[Claim] = []
         for endpoint in self.database.endpoints():
             for entity in endpoint.routed.entities if endpoint.routed is not None else ():
                 if entity.model is not None and endpoint.routed is not None:
                     deployment = entity.deployment_key(endpoint.id)
-                    names[deployment] = endpoint.name
+                    owners[deployment] = _Owner(endpoint.id, endpoint.name, endpoint.routed.version, entity.name)
                     check = endpoint.routed.checks.get(entity.name)
                     claims.append(self._claim(entity, deployment, check, calls.get(deployment, 0.0), now_s))
-        self._records = {key: record for key, record in self._records.items() if key in names}
-        self._apply(fair_shares(claims, self._capacity_bytes()), names)
+        self._records = {key: record for key, record in self._records.items() if key in owners}
+        self._apply(fair_shares(claims, self._capacity_bytes()), owners)
 
-    def _apply(self, shares: Mapping[str, int], names: Mapping[str, str]) -> None:
-        """Keep what has changed; `names` are those of the endpoints, by deployment."""
+    def _apply(self, shares: Mapping[str, int], owners: Mapping[str, "_Owner"]) -> None:
+        """Keep what has changed; a deployment's first number is none that anything has happened to."""
         changed = {
             deployment: replicas for deployment, replicas in shares.items() if self.scales.get(deployment) != replicas
         }
+        self.record(
+            [
+                owners[deployment].event(self.scales[deployment], replicas)
+                for deployment, replicas in changed.items()
+                if deployment in self.scales
+            ]
+        )
         for deployment in self.scales.keys() - shares.keys():
             del self.scales[deployment]
         for deployment, replicas in changed.items():
-            _log.info("endpoint %s, deployment %s: %d replicas", names[deployment], deployment, replicas)
+            _log.info("endpoint %s, deployment %s: %d replicas", owners[deployment].name, deployment, replicas)
         self.scales.update(changed)
         if changed:
-            self.on_change({names[deployment] for deployment in changed})
+            self.on_change({owners[deployment].name for deployment in changed})
 
     def _capacity_bytes(self) -> int | None:
         return None if self.limits.replica_memory_mb is None else self.limits.replica_memory_mb << 20

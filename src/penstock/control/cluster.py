@@ -58,7 +58,15 @@ class Cluster:
         seen: dict[str, list[Replica]] = {}
         for info in snapshot.replicas:
             replica = Replica(
-                info.spec, info.state, info.load_failed, info.deaths, info.message, info.was_woken, info.check
+                info.spec,
+                info.state,
+                info.load_failed,
+                info.deaths,
+                info.message,
+                info.was_woken,
+                info.check,
+                info.ended_at_ms,
+                info.retry_at_ms,
             )
             seen.setdefault(info.spec.endpoint_name, []).append(replica)
         replicas = {name: tuple(own) for name, own in seen.items()}

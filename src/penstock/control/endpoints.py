@@ -5,6 +5,7 @@ is stored for a request that is refused. Looking things up in the registry takes
 checked again in the same step that stores.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from penstock.control.cluster import Cluster
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
 from penstock.domain.access import Grant, GranteeKind, Level
+from penstock.domain.devices import lack
 from penstock.domain.endpoint import (
     Deployment,
     Endpoint,
@@ -28,13 +30,16 @@ from penstock.domain.endpoint import (
     stop,
 )
 from penstock.domain.errors import CallerError, ResourceAlreadyExists, ResourceDoesNotExist
+from penstock.domain.limits import Limits
 from penstock.domain.names import check_endpoint_name
-from penstock.domain.requests import ConfigRequest, EndpointRequest
+from penstock.domain.requests import ConfigRequest, EndpointRequest, EntityRequest
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.traffic import Route
 from penstock.stores.database import Database
 
 _SETTLE_TIMEOUT_S = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class Endpoints:
@@ -48,6 +53,7 @@ class Endpoints:
         publisher: Publisher,
         secrets: Secrets,
         wake: Callable[[Iterable[str]], None],
+        limits: Limits,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -55,6 +61,7 @@ class Endpoints:
         self._publisher = publisher
         self._secrets = secrets
         self._wake = wake
+        self._limits = limits
 
     def all(self) -> list[Endpoint]:
         """All endpoints, oldest first."""
@@ -79,7 +86,8 @@ class Endpoints:
         """What is seen of one entity of one of its configs."""
         status = entity_status(endpoint, config, entity, self._cluster.replicas_of(endpoint.name))
         if status.deployment in (Deployment.CREATING, Deployment.RECOVERING):
-            return replace(status, message=self._secrets.obstacle(entity) or status.message)
+            missing = lack(entity.sizing.workload_type, self._limits.gpus)
+            return replace(status, message=missing or self._secrets.obstacle(entity) or status.message)
         return status
 
     async def create(self, request: EndpointRequest, creator: str) -> Endpoint:
@@ -112,7 +120,8 @@ class Endpoints:
         )
         if request.config is not None:
             entities, routes = await self._resolve(request.config, creator, created_at_ms)
-            endpoint = begin_update(endpoint, self._sealed(request.config, entities, creator), routes, created_at_ms)
+            sealed = self._sealed(request.config, entities, creator)
+            endpoint = begin_update(endpoint, sealed, routes, created_at_ms, creator)
         self._database.insert_endpoint(endpoint)
         await self._announce(endpoint.name)
         return endpoint
@@ -127,8 +136,8 @@ class Endpoints:
         """
         check_not_updating(self.get(name))
         entities, routes = await self._resolve(config, creator, now_ms())
-        endpoint = begin_update(self.get(name), self._sealed(config, entities, creator), routes, now_ms())
-        self._database.save_endpoint(endpoint)
+        endpoint = begin_update(self.get(name), self._sealed(config, entities, creator), routes, now_ms(), creator)
+        self._database.save_endpoint(endpoint, creator)
         self._publisher.publish()
         self._wake([name])
         return endpoint
@@ -144,7 +153,7 @@ class Endpoints:
         self._database.save_endpoint(endpoint)
         return endpoint
 
-    async def stop(self, name: str) -> Endpoint:
+    async def stop(self, name: str, caller: str) -> Endpoint:
         """Release the endpoint's replicas; queries are refused until it is started.
 
         Raises:
@@ -153,11 +162,11 @@ class Endpoints:
             CallerError: there is nothing to stop.
         """
         endpoint = stop(self.get(name), now_ms())
-        self._database.save_endpoint(endpoint)
+        self._database.save_endpoint(endpoint, caller)
         await self._announce(name)
         return endpoint
 
-    async def start(self, name: str) -> Endpoint:
+    async def start(self, name: str, caller: str) -> Endpoint:
         """Bring a stopped endpoint back, under a new version of the same config.
 
         Raises:
@@ -170,18 +179,21 @@ class Endpoints:
         if not endpoint.stopped or endpoint.active is None:
             raise CallerError(f"Endpoint '{name}' is not stopped.")
         entities = [replace(entity, id=uuid.uuid4().hex) for entity in endpoint.active.entities]
-        endpoint = begin_update(endpoint, entities, endpoint.active.routes, now_ms())
-        self._database.save_endpoint(endpoint)
+        reason = f"Version {endpoint.active.version} started again."
+        endpoint = begin_update(endpoint, entities, endpoint.active.routes, now_ms(), caller, reason)
+        self._database.save_endpoint(endpoint, caller)
         await self._announce(name)
         return endpoint
 
-    async def delete(self, name: str) -> None:
-        """Forget the endpoint; its replicas finish what they have.
+    async def delete(self, name: str, caller: str) -> None:
+        """Forget the endpoint with its history and events; its replicas finish what they have.
 
         Raises:
             ResourceDoesNotExist: there is none.
         """
-        self._database.delete_endpoint(self.get(name).id)
+        endpoint = self.get(name)
+        self._database.delete_endpoint(endpoint.id)
+        _log.info("endpoint %s (id %s) was deleted by %s", name, endpoint.id, caller)
         await self._announce(name)
 
     async def _resolve(
@@ -193,11 +205,20 @@ class Endpoints:
             if request.external is not None:
                 pass  # no registry knows it
             elif request.alias is not None:
-                model = await self._registry.version_of_alias(request.at, request.model_name, request.alias)
+                model = await self._model_of_alias(request, request.alias)
             else:
                 model = await self._registry.version(request.at, request.model_name, request.version or "")
             entities.append(request.resolved(uuid.uuid4().hex, model, creator, now_ms))
         return entities, check_config(entities, config.routes_for(entities))
+
+    async def _model_of_alias(self, request: EntityRequest, alias: str) -> ModelVersion:
+        """The version that an alias leads to; one to wait for if it is to be followed and leads nowhere yet."""
+        try:
+            return await self._registry.version_of_alias(request.at, request.model_name, alias)
+        except ResourceDoesNotExist:
+            if not request.follow_alias:
+                raise
+            return ModelVersion(request.model_name, "")
 
     def _sealed(self, config: ConfigRequest, entities: Sequence[ServedEntity], creator: str) -> list[ServedEntity]:
         """The entities with the secrets that they refer to, in the step that stores: no rotation comes between."""

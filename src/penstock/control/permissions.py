@@ -76,7 +76,7 @@ class Permissions:
         changed = replace(endpoint, grants=change(endpoint.grants))
         if self.level(caller, changed) is not Level.CAN_MANAGE:
             raise InvalidParameterValue(f"access_control_list: '{caller}' would lose its own CAN_MANAGE.")
-        self._database.save_endpoint(changed)
+        self._database.save_endpoint(changed, caller)
         await self._publisher.publish_and_settle()
         return changed
 

@@ -14,7 +14,7 @@ from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher
 from penstock.control.secrets import Secrets
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, checks_of, complete, fail, known_check, switch
+from penstock.domain.endpoint import Endpoint, checks_of, complete, fail, known_check, switch
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.planning import (
@@ -85,7 +85,7 @@ class Reconciler:
             remove_logs(self._logs, name)
         if any(isinstance(action, SwitchTraffic | CompleteUpdate | FailUpdate) for action in actions):
             return 0.0
-        is_updating = endpoint is not None and endpoint.update is ConfigUpdate.IN_PROGRESS
+        is_updating = endpoint is not None and endpoint.is_updating
         return _CHECK_DEADLINE_EVERY_S if is_updating else None
 
     async def _act(self, endpoint: Endpoint | None, action: Action) -> None:
@@ -104,7 +104,7 @@ class Reconciler:
                 self._save(endpoint, lambda planned: fail(planned, failures, self._checks(planned)))
 
     def _promised_to_others(self, endpoint: Endpoint | None) -> int:
-        if endpoint is None or endpoint.update is not ConfigUpdate.IN_PROGRESS:
+        if endpoint is None or not endpoint.is_updating:
             return 0
         others = (other for other in self._database.endpoints() if other.id != endpoint.id)
         return promised_bytes(others, self._limits)

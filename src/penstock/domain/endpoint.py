@@ -9,6 +9,8 @@ The state machine is the contract's:
     new config                READY      IN_PROGRESS    active v1  pending v2
     v2 ready                  READY      NOT_UPDATING   active v2  pending -
     v2 failed                 READY      UPDATE_FAILED  active v1  pending v2
+
+A pending config may also wait for a model: it is IN_PROGRESS, without a time limit, and gives way to any other config.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +23,7 @@ from penstock.domain.errors import CallerError, InvalidParameterValue, ResourceC
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.secrets import Sealed
-from penstock.domain.served_entity import ServedEntity
+from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.traffic import FULL, Route, check_routes
 
 MAX_ENTITIES = 15
@@ -56,8 +58,17 @@ class EndpointConfig:
     entities: tuple[ServedEntity, ...]
     routes: tuple[Route, ...]
     started_at_ms: int = 0
+    author: str = ""
+    """The principal that gave it, or what did so in its place."""
+    reason: str = ""
+    """Why it came about, where that was not an update like any other."""
     checks: dict[str, ModelCheck] = field(default_factory=dict)
     """What was found out about the model of each entity, by its name, when the config came up or failed."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a served entity has no model yet."""
+        return any(entity.is_waiting for entity in self.entities)
 
     @property
     def is_external(self) -> bool:
@@ -100,6 +111,10 @@ class Endpoint:
     """The pending config is ready and the gateways are being told to route to it."""
     stopped: bool = False
     last_version: int = 0
+    rejected: dict[str, ModelVersion] = field(default_factory=dict)
+    """Versions that a followed alias led to and that failed, by served entity: left alone until the alias moves."""
+    lost_aliases: tuple[str, ...] = ()
+    """Served entities whose followed alias is gone; they go on with the version that they have."""
 
     def sealed_for(self, deployment: str) -> dict[str, Sealed]:
         """The secrets that replicas of a deployment get, by variable."""
@@ -108,6 +123,16 @@ class Endpoint:
                 if entity.deployment_key(self.id) == deployment:
                     return entity.sealed
         return {}
+
+    @property
+    def is_updating(self) -> bool:
+        """Whether a new config is on its way, other than one that waits for a model."""
+        return self.update is ConfigUpdate.IN_PROGRESS and not self.is_waiting
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the new config waits for a model."""
+        return self.update is ConfigUpdate.IN_PROGRESS and self.pending is not None and self.pending.is_waiting
 
     @property
     def routed(self) -> EndpointConfig | None:
@@ -121,7 +146,7 @@ class Endpoint:
         """The configs whose replicas should run."""
         if self.stopped:
             return ()
-        pending = self.pending if self.update is ConfigUpdate.IN_PROGRESS else None
+        pending = self.pending if self.is_updating else None
         return tuple(config for config in (self.active, pending) if config is not None)
 
 
@@ -169,9 +194,14 @@ def check_config(entities: Sequence[ServedEntity], routes: Sequence[Route]) -> t
 
 
 def begin_update(
-    endpoint: Endpoint, entities: Sequence[ServedEntity], routes: Sequence[Route], now_ms: int
+    endpoint: Endpoint,
+    entities: Sequence[ServedEntity],
+    routes: Sequence[Route],
+    now_ms: int,
+    author: str = "",
+    reason: str = "",
 ) -> Endpoint:
-    """The endpoint with a new pending config.
+    """The endpoint with a new pending config. What aliases have met so far is forgotten: somebody asks anew.
 
     Raises:
         ResourceConflict: an update is in progress.
@@ -185,9 +215,11 @@ def begin_update(
     version = endpoint.last_version + 1
     return replace(
         endpoint,
-        pending=EndpointConfig(version, tuple(entities), tuple(routes), now_ms),
+        pending=EndpointConfig(version, tuple(entities), tuple(routes), now_ms, author, reason),
         update=ConfigUpdate.IN_PROGRESS,
         failures={},
+        rejected={},
+        lost_aliases=(),
         stopped=False,
         last_version=version,
         updated_at_ms=now_ms,
@@ -195,8 +227,8 @@ def begin_update(
 
 
 def check_not_updating(endpoint: Endpoint) -> None:
-    """Raise ResourceConflict while an update is in progress."""
-    if endpoint.update is ConfigUpdate.IN_PROGRESS:
+    """Raise ResourceConflict while an update is in progress; one that waits for a model gives way."""
+    if endpoint.is_updating:
         raise ResourceConflict(
             f"Endpoint '{endpoint.name}' is being updated to config version {endpoint.last_version}; "
             "wait until its state.config_update is no longer IN_PROGRESS."
@@ -221,7 +253,19 @@ def fail(endpoint: Endpoint, failures: dict[str, str], checks: Mapping[str, Mode
         switching=False,
         update=ConfigUpdate.UPDATE_FAILED,
         failures=failures,
+        rejected={**endpoint.rejected, **_blamed(endpoint, failures)},
     )
+
+
+def _blamed(endpoint: Endpoint, failures: dict[str, str]) -> dict[str, ModelVersion]:
+    """The versions new to followers in a config that failed: of the entities that failed, or of all if of none."""
+    before = {e.name: e.model for e in endpoint.active.entities} if endpoint.active is not None else {}
+    tried = {
+        entity.name: entity.model
+        for entity in (endpoint.pending.entities if endpoint.pending is not None else ())
+        if entity.follow_alias and entity.model is not None and entity.model != before.get(entity.name)
+    }
+    return {name: model for name, model in tried.items() if name in failures} or tried
 
 
 def checks_of(endpoint: Endpoint, replicas: Iterable[Replica]) -> dict[str, ModelCheck]:
@@ -246,7 +290,7 @@ def _checked(config: EndpointConfig | None, checks: Mapping[str, ModelCheck] | N
 
 
 def stop(endpoint: Endpoint, now_ms: int) -> Endpoint:
-    """Release the endpoint's replicas.
+    """Release the endpoint's replicas; a config that waits for a model is dropped.
 
     Raises:
         ResourceConflict: an update is in progress.
@@ -255,22 +299,27 @@ def stop(endpoint: Endpoint, now_ms: int) -> Endpoint:
     check_not_updating(endpoint)
     if endpoint.active is None:
         raise CallerError(f"Endpoint '{endpoint.name}' has no active config, so there is nothing to stop.")
+    if endpoint.is_waiting:
+        endpoint = replace(endpoint, pending=None, update=ConfigUpdate.NOT_UPDATING)
     return replace(endpoint, stopped=True, updated_at_ms=now_ms)
 
 
 def resealed(endpoint: Endpoint, reseal: Callable[[Sealed], Sealed]) -> Endpoint:
     """The endpoint with every sealed value in its configs sealed anew."""
+    return replace(
+        endpoint,
+        active=None if endpoint.active is None else resealed_config(endpoint.active, reseal),
+        pending=None if endpoint.pending is None else resealed_config(endpoint.pending, reseal),
+    )
 
-    def changed(config: EndpointConfig | None) -> EndpointConfig | None:
-        if config is None:
-            return None
-        entities = (
-            replace(entity, sealed={name: reseal(sealed) for name, sealed in entity.sealed.items()})
-            for entity in config.entities
-        )
-        return replace(config, entities=tuple(entities))
 
-    return replace(endpoint, active=changed(endpoint.active), pending=changed(endpoint.pending))
+def resealed_config(config: EndpointConfig, reseal: Callable[[Sealed], Sealed]) -> EndpointConfig:
+    """A config with every sealed value in it sealed anew."""
+    entities = (
+        replace(entity, sealed={name: reseal(sealed) for name, sealed in entity.sealed.items()})
+        for entity in config.entities
+    )
+    return replace(config, entities=tuple(entities))
 
 
 def is_ready(endpoint: Endpoint, replicas: Iterable[Replica]) -> bool:
@@ -305,16 +354,18 @@ def entity_status(
         return EntityStatus(Deployment.ABORTED, message, **seen)
     if endpoint.stopped:
         return EntityStatus(Deployment.ABORTED, "The endpoint is stopped.", **seen)
+    story = max(own, key=lambda replica: replica.ended_at_ms).story if own else ""
     if seen["ready"]:
-        return EntityStatus(Deployment.READY, "", **seen)
+        return EntityStatus(Deployment.READY, story, **seen)
     if ReplicaState.ASLEEP in states:
         return EntityStatus(Deployment.READY, "Scaled to zero; the next request starts a replica.", **seen)
+    if config.is_waiting:
+        return EntityStatus(Deployment.CREATING, _wait_of(entity), **seen)
     if is_pending:
-        return EntityStatus(Deployment.CREATING, "Creating resources for served entity.", **seen)
+        return EntityStatus(Deployment.CREATING, story or "Creating resources for served entity.", **seen)
     if _answers(entity, own):
         return EntityStatus(Deployment.READY, "On its way to or from zero.", **seen)
-    message = next((replica.message for replica in own if replica.message), "No replica is ready; one is starting.")
-    return EntityStatus(Deployment.RECOVERING, message, **seen)
+    return EntityStatus(Deployment.RECOVERING, story or "No replica is ready; one is starting.", **seen)
 
 
 def _replicas_of(deployment: str, replicas: Iterable[Replica]) -> list[Replica]:
@@ -328,3 +379,9 @@ def _answers(entity: ServedEntity, own: Sequence[Replica]) -> bool:
         replica.state in {ReplicaState.READY, ReplicaState.ASLEEP} or (replica.state in waking and not replica.deaths)
         for replica in own
     )
+
+
+def _wait_of(entity: ServedEntity) -> str:
+    if entity.model is None or not entity.is_waiting:
+        return "Waits until every served entity of this config has its model."
+    return f"Waits for model '{entity.model.name}' alias '{entity.alias}'."

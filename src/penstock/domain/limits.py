@@ -19,6 +19,16 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """What was found on this machine."""
+
+    cores: int = 1
+    memory_mb: int | None = None
+    """Of the container, where that has less; None if it is not known."""
+    gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What plans and routing tables are made for."""
 
@@ -30,6 +40,16 @@ class Limits:
     """The time limit of one request."""
     queue_size: int = 1000
     """How many requests may wait for one served entity before more are refused."""
+    memory_mb: int | None = None
+    """Memory of the machine, or of the container that the stack runs in; None if it is not known."""
+    memory_limit_mb: int | None = None
+    """What one replica may use; None to go by its type of workload."""
+    process_limit: int = 512
+    """Processes and threads of one replica."""
+    file_limit: int = 4096
+    """Descriptors that one process of a replica may have open."""
+    gpus: int = 0
+    """GPUs that the stack may use."""
     replica_memory_mb: int | None = None
     """Memory that all replicas together may take, MiB; None for no bound."""
     windows: Windows = field(default_factory=Windows)

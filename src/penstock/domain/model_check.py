@@ -32,7 +32,7 @@ class ModelCheck:
     sample_ms: float | None = None
     """What the example took, first use of everything included; None if it was not asked."""
     env_manager: str = "local"
-    """Whose Python it runs in: `local` is Penstock's own."""
+    """Whose Python it runs in: `local` is Penstock's own, `uv` one that was built for it."""
     is_forked: bool = False
     """Whether its process was forked with the libraries imported, or started afresh."""
     memory_bytes: int | None = None

@@ -67,7 +67,7 @@ def check_principal_name(field: str, name: str) -> None:
 
 
 def default_entity_name(model_name: str, version: str) -> str:
-    """`main.default.m` version 1 -> `m-1`: the last dotted part, a dash, the version."""
+    """`main.default.m` version 1 -> `m-1`: the last dotted part, a dash, the version, or the alias that is followed."""
     return f"{model_name.rsplit('.', 1)[-1]}-{version}"
 
 

@@ -8,7 +8,8 @@ no action once the endpoint is where it should be.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig, checks_of, known_check
+from penstock.domain.devices import lack
+from penstock.domain.endpoint import Endpoint, EndpointConfig, checks_of, known_check
 from penstock.domain.external_model import NOT_SERVED
 from penstock.domain.limits import Limits
 from penstock.domain.replica import Replica, ReplicaSpec, ReplicaState, replica_specs
@@ -99,7 +100,7 @@ def plan(
         if slot not in seen  # a slot that still drains is free again when it is empty
         or (not start.is_asleep and (seen[slot].state is ReplicaState.ASLEEP or seen[slot].was_woken))
     ]
-    if endpoint is not None and endpoint.update is ConfigUpdate.IN_PROGRESS and endpoint.pending is not None:
+    if endpoint is not None and endpoint.is_updating and endpoint.pending is not None:
         actions += _advance(endpoint, endpoint.pending, replicas, wanted, routing, now_ms, limits, promised)
     if routing.is_settled:
         actions += [
@@ -171,7 +172,8 @@ def _advance(
     if endpoint.switching:
         return [CompleteUpdate()] if routing.is_settled else []
     seen = {replica.spec.slot: replica for replica in replicas}
-    failures = {entity.name: NOT_SERVED for entity in pending.entities if entity.external is not None}
+    obstacles = {entity.name: _obstacle(entity, limits) for entity in pending.entities}
+    failures = {name: obstacle for name, obstacle in obstacles.items() if obstacle is not None}
     waiting: dict[str, str] = {}
     for entity in pending.entities:
         key = entity.deployment_key(endpoint.id)
@@ -194,6 +196,11 @@ def _advance(
     if now_ms - pending.started_at_ms > limits.deploy_timeout_s * 1000:
         return [FailUpdate(waiting)]
     return []
+
+
+def _obstacle(entity: ServedEntity, limits: Limits) -> str | None:
+    """Why an entity can have no replica here, if that is so."""
+    return NOT_SERVED if entity.external is not None else lack(entity.sizing.workload_type, limits.gpus)
 
 
 def _is_left_over(spec: ReplicaSpec, replica: Replica) -> bool:

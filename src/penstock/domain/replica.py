@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
+from penstock.domain.confinement import Confinement, confinement_of
+from penstock.domain.devices import GPUS_OF, lack
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.served_entity import ModelVersion, ServedEntity
@@ -42,6 +45,9 @@ class ReplicaSpec:
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """Values may be passwords: they stand in no log."""
     drain_timeout_s: float = 300.0
+    confinement: Confinement = field(default_factory=Confinement)
+    gpus: int = 0
+    """How many devices it is given."""
 
     @property
     def request_timeout_s(self) -> float:
@@ -60,11 +66,27 @@ class Replica:
     deaths: int = 0
     """Deaths since the replica was last ready."""
     message: str = ""
-    """Why it last died; empty if it never did."""
+    """Why its last process ended; empty if none has, or if it was to sleep."""
     was_woken: bool = False
     """A request woke it, and nobody has asked for it to run since."""
     check: ModelCheck | None = None
     """What it last found out about its model; None as long as it has not come so far."""
+    ended_at_ms: int = 0
+    """When that was, milliseconds since the epoch."""
+    retry_at_ms: int = 0
+    """When it is started again, while it has no process."""
+
+    @property
+    def story(self) -> str:
+        """How its last process ended and what comes next, for people; empty if none has."""
+        if not self.message:
+            return ""
+        if self.state is ReplicaState.READY:
+            return f"At {_clock(self.ended_at_ms)} a replica ended and was replaced. {self.message}"
+        times = f" It has ended {self.deaths} times in a row." if self.deaths > 1 else ""
+        if self.state is ReplicaState.RESTARTING:
+            return f"{self.message}{times} The next is started at {_clock(self.retry_at_ms)}."
+        return f"{self.message}{times} Another has been started."
 
     @property
     def has_failed_to_deploy(self) -> bool:
@@ -72,7 +94,24 @@ class Replica:
         return self.load_failed or self.deaths >= MAX_DEPLOY_DEATHS
 
 
-_READ_ONCE = ("PYTHON", "LD_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "NUMEXPR_", "MALLOC_", "JE_", "ARROW_", "CUDA_")
+def _clock(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+_READ_ONCE = (
+    "PYTHON",
+    "LD_",
+    "OMP_",
+    "OPENBLAS_",
+    "BLIS_",
+    "MKL_",
+    "KMP_",
+    "NUMEXPR_",
+    "MALLOC_",
+    "JE_",
+    "ARROW_",
+    "CUDA_",
+)
 
 
 def may_be_forked(environment: Mapping[str, str]) -> bool:
@@ -83,8 +122,9 @@ def may_be_forked(environment: Mapping[str, str]) -> bool:
 def replica_specs(
     endpoint_id: str, endpoint_name: str, config_version: int, entity: ServedEntity, count: int, limits: Limits
 ) -> tuple[ReplicaSpec, ...]:
-    """The first `count` replicas of one entity; an external model has none."""
-    if entity.model is None:
+    """The first `count` replicas of one entity; none of an external model, or without the GPUs it needs."""
+    workload_type = entity.sizing.workload_type
+    if entity.model is None or lack(workload_type, limits.gpus):
         return ()
     key = entity.deployment_key(endpoint_id)
     return tuple(
@@ -98,6 +138,8 @@ def replica_specs(
             model=entity.model,
             environment=entity.environment,
             drain_timeout_s=entity.request_timeout_s(limits) + _DRAIN_MARGIN_S,
+            confinement=confinement_of(entity.environment, workload_type, limits),
+            gpus=GPUS_OF.get(workload_type, 0),
         )
         for index in range(count)
     )

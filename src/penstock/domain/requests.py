@@ -31,6 +31,7 @@ class EntityRequest:
     """Keys of an external model that came in clear, by the path of their field."""
     references: dict[str, str] = field(default_factory=dict)
     """Keys of an external model that came as references to secrets."""
+    follow_alias: bool = False
 
     def resolved(self, entity_id: str, model: ModelVersion | None, creator: str, now_ms: int) -> ServedEntity:
         """The served entity, once the registry has told which version it is; None for an external model."""
@@ -47,9 +48,12 @@ class EntityRequest:
             creator,
             now_ms,
             external=self.external,
+            follow_alias=self.follow_alias,
         )
 
     def _default_name(self, model: ModelVersion | None) -> str:
+        if model is not None and self.follow_alias:
+            return default_entity_name(model.name, self.alias or "")  # a version would soon be wrong
         if model is not None:
             return default_entity_name(model.name, model.version)
         return "" if self.external is None else self.external.default_name

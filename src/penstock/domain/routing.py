@@ -183,6 +183,8 @@ def _reason(endpoint: Endpoint) -> str:
         return f"Endpoint '{endpoint.name}' is stopped; start it before you query it."
     if endpoint.pending is None:
         return f"Endpoint '{endpoint.name}' has no config yet; give it one before you query it."
+    if endpoint.is_waiting:
+        return f"Endpoint '{endpoint.name}' is not ready: it waits for a model. Its pending_config tells which."
     if endpoint.update is ConfigUpdate.UPDATE_FAILED:
         return f"Endpoint '{endpoint.name}' is not ready: its first deployment failed. Its pending_config tells why."
     return f"Endpoint '{endpoint.name}' is not ready: its first deployment is still in progress."

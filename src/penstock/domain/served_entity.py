@@ -39,7 +39,7 @@ class ServedEntity:
     """32 hexadecimal digits, new with every config."""
     name: str
     model: ModelVersion | None
-    """None for an external model."""
+    """None for an external model; without a version while the alias that it follows leads nowhere yet."""
     sizing: Sizing = field(default_factory=Sizing)
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     """Values may be passwords: they stand in no log."""
@@ -52,6 +52,13 @@ class ServedEntity:
     """What secrets held when the config was accepted, by the variable of `environment` that refers to one; keys of an
     external model by the path of their field."""
     external: ExternalModel | None = None
+    follow_alias: bool = False
+    """Whether it goes to another version when `alias` does."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the alias that it follows leads nowhere yet, so that there is nothing to serve."""
+        return self.model is not None and not self.model.version
 
     def deployment_key(self, endpoint_id: str) -> str:
         """Names what a replica of this entity runs.

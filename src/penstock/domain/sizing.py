@@ -23,7 +23,7 @@ class WorkloadSize(StrEnum):
 
 
 class WorkloadType(StrEnum):
-    """A class of hardware. Only CPU kinds can be placed so far."""
+    """A class of hardware."""
 
     CPU = "CPU"
     CPU_MEDIUM = "CPU_MEDIUM"

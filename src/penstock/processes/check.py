@@ -1,5 +1,6 @@
 """The process of `penstock models check`: fetch one model, check it as a replica would, report, end."""
 
+import hashlib
 import sys
 import traceback
 from pathlib import Path
@@ -8,20 +9,35 @@ from mlflow.exceptions import MlflowException
 
 from penstock.flavors.pyfunc import one_line, root_cause
 from penstock.processes.launch import CheckLaunch, begin, report_failure, report_ready
+from penstock.processes.model_environment import EnvironmentUnusable, settle
 from penstock.processes.preflight import CheckFailed, check_model, plan_for
 from penstock.stores.artifacts import fetch
 from penstock.stores.model_files import traits_in
 
 FAILED, BAD_URI, NOT_FOUND = 1, 2, 4
 """Exit codes, those of the command."""
+_MODULE = "penstock.processes.check"
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
 
 
 def main() -> None:
     """Check what the launch document names."""
     launch = begin(CheckLaunch)
-    folder = _folder(launch)
-    plan = plan_for(folder, launch.uri, traits_in(folder), launch.environment, launch.request_timeout_s)
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else _folder(launch)
+    key = hashlib.sha256(launch.uri.encode()).hexdigest()[:32]
+    try:
+        environment = settle(launch.environments, folder, key, launch.environment, (_MODULE, str(folder)))
+    except EnvironmentUnusable as exc:
+        report_failure(launch, f"Preparing the environment of {launch.uri} failed: {exc}")
+        sys.exit(FAILED)
+    plan = plan_for(
+        folder,
+        launch.uri,
+        traits_in(folder),
+        launch.environment,
+        launch.request_timeout_s,
+        python_environment=environment,
+    )
     try:
         _, check = check_model(plan, lambda hung: report_failure(launch, str(hung), hung.check))
     except CheckFailed as exc:

@@ -21,6 +21,10 @@ from penstock.client.supervisor import SupervisorClient
 from penstock.control.autoscaler import Autoscaler
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
+from penstock.control.environments import sweep_environments
+from penstock.control.events import Events
+from penstock.control.follower import Follower
+from penstock.control.history import History
 from penstock.control.housekeeping import Housekeeping
 from penstock.control.load import Loads, Usages
 from penstock.control.metrics import Metrics
@@ -34,8 +38,11 @@ from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
+from penstock.runtime.environments import Environments
 from penstock.settings import Home
 from penstock.stores.database import Database, DatabaseUnusable
+from penstock.stores.events import EventStore
+from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
 from penstock.wire.messages import Report
@@ -109,9 +116,12 @@ async def _running(
     loads = Loads()
     usages = Usages(cluster.replica_pids)
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
+    event_store = EventStore(database.engine)
+    events = Events(event_store)
     scales = publisher.scales()
-    autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled)
+    autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
+    housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -121,6 +131,7 @@ async def _running(
         if is_first_snapshot:
             is_first_snapshot = False
             wake_all()
+        events.look(names, cluster.replicas_of)
         autoscaler.adopt(names)
         queue.add(names)
         loops.create_task(publisher.gateways_changed())
@@ -130,16 +141,22 @@ async def _running(
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session, asyncio.TaskGroup() as loops:
         registry = Registry(session, launch.tracking_uri or "http://localhost")
         publisher.publish()
+        follower = Follower(database, registry, publisher, queue.add, launch.alias_poll_s)
         tasks = [
             loops.create_task(cluster.follow(on_change), name="follow the supervisor"),
             loops.create_task(publisher.serve(socket.socket(fileno=launch.routing_fd)), name="serve gateways"),
             loops.create_task(queue.run(), name="reconcile"),
             loops.create_task(usages.follow(), name="sample replicas"),
+            loops.create_task(follower.run(), name="follow aliases"),
+            loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
-            loops.create_task(Housekeeping(database, cluster, home.artifacts, home.logs).run(), name="clean up"),
+            loops.create_task(housekeeping.run(), name="clean up"),
         ]
         yield Parts(
-            endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add),
+            endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
+            history=History(
+                database, HistoryStore(database.engine), event_store, registry, publisher, secrets, queue.add
+            ),
             permissions=Permissions(database, publisher),
             secrets=secrets,
             tokens=Tokens(database, publisher),

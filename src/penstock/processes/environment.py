@@ -7,19 +7,32 @@ from pathlib import Path
 
 import psutil
 
-from penstock.settings import Home
+from penstock.domain.devices import VISIBLE
+from penstock.processes.launch import EnvironmentSettings
+from penstock.processes.package_indexes import build_variables, pip_files, pip_options
+from penstock.settings import Home, Settings
 
 _MARK = "PENSTOCK_SUPERVISED_HOME"
 _PASSED_TO_REPLICAS = frozenset(
     (
         *("PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
-        *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"),
+        *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     )
 )
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}
 """Large buffers go back to the system when they are freed. glibc would raise its own thresholds after the first body of
 16 MiB and keep such buffers: a gateway grew by 94 MiB over a million fuzzed requests, a replica with threads by 57."""
+_ONE_THREAD = dict.fromkeys(
+    (
+        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+        *("NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS", "LOKY_MAX_CPU_COUNT"),
+        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    ),
+    "1",
+)
+"""One replica, one core: numeric libraries would else start a thread a core in every replica. PyTorch, XGBoost,
+LightGBM and scikit-learn go by the first of them; `n_jobs=-1` by that for loky."""
 _FETCH_CREDENTIALS = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_")
 _KEPT_FROM_CHILDREN = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_URI", "DATABRICKS_")
 
@@ -42,6 +55,8 @@ def replica_environment(
 ) -> dict[str, str]:
     """A replica inherits no secret: only what programs need to run at all, and its own variables.
 
+    It sees no GPU unless its own variables name some.
+
     With a tracking server of somebody else, the credentials of that server and its artifact store must come along,
     because the replica fetches its model from there.
     """
@@ -55,14 +70,30 @@ def replica_environment(
     return {
         **kept,
         **_MALLOC,
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
+        **_ONE_THREAD,
+        VISIBLE: "",
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **own,
         _MARK: str(home.path),
     }
+
+
+def environment_settings(
+    environment: Mapping[str, str], settings: Settings, folder: Path | None = None
+) -> EnvironmentSettings:
+    """How environments of models are built, with what the user has configured for uv or pip.
+
+    They are kept in the home folder unless another is given.
+    """
+    variables = build_variables(environment, pip_options(pip_files(environment)))
+    return EnvironmentSettings(
+        folder=str(settings.home.environments if folder is None else folder),
+        manager=settings.env_manager,
+        wheelhouse=None if settings.wheelhouse is None else str(settings.wheelhouse),
+        variables={**variables, _MARK: str(settings.home.path)},
+    )
 
 
 def lone_environment(

@@ -6,11 +6,13 @@ Nothing is passed in arguments or in the environment that could not be shown to 
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from pythonjsonlogger.json import JsonFormatter
 
+from penstock.domain.environment import EnvManager
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
@@ -50,6 +52,7 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     replica_secret: str
     tracking_uri: str | None
     tracking_authorization: str | None
+    alias_poll_s: float
     is_secure: bool
     """Whether clients reach the gateways over TLS."""
 
@@ -64,6 +67,19 @@ class ZygoteLaunch(Launch, frozen=True, kw_only=True):
     command_fd: int
 
 
+class EnvironmentSettings(msgspec.Struct, frozen=True):
+    """How Python environments of models are built."""
+
+    folder: str
+    """Where they are kept."""
+    manager: EnvManager
+    """Who provides them, unless a served entity says otherwise."""
+    wheelhouse: str | None
+    """The only place from which they are built, if there is one."""
+    variables: dict[str, str]
+    """For the installer; they may hold passwords of package indexes."""
+
+
 class WorkerLaunch(Launch, frozen=True, kw_only=True):
     """What a replica is told."""
 
@@ -73,6 +89,7 @@ class WorkerLaunch(Launch, frozen=True, kw_only=True):
     tracking_uri: str
     tracking_token: str | None
     spec: ReplicaSpec
+    environments: EnvironmentSettings
     earlier_check: ModelCheck | None = None
     """What an earlier replica of the same deployment found out about the model."""
 
@@ -83,6 +100,7 @@ class CheckLaunch(Launch, frozen=True, kw_only=True):
     uri: str
     tracking_uri: str | None
     tracking_token: str | None
+    environments: EnvironmentSettings
     environment: dict[str, str]
     """As a served entity would have it in `environment_vars`."""
     request_timeout_s: float
@@ -100,6 +118,12 @@ def begin(kind: type[_L], *, dies_at_once: bool = True) -> _L:
     return launch
 
 
+def forget_instructions() -> None:
+    """Close the document: what it tells, tokens and passwords of indexes among it, is not left for a model to read."""
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+
+
 def log_as_json(handler: logging.Handler) -> None:
     """One JSON object a line: time, level, logger, process id, message, and the traceback if there is one."""
     handler.setFormatter(
@@ -112,9 +136,9 @@ def log_as_json(handler: logging.Handler) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-def report_ready(launch: Launch, check: ModelCheck | None = None) -> None:
-    """Tell the supervisor that this process does its work from now on."""
-    os.write(launch.status_fd, encode_line(StatusReport(ready=True, check=check)))
+def report_ready(launch: Launch, check: ModelCheck | None = None, environment: str = "") -> None:
+    """Tell the supervisor that this process does its work from now on, and in which Python environment."""
+    os.write(launch.status_fd, encode_line(StatusReport(ready=True, check=check, environment=environment)))
 
 
 def report_failure(launch: Launch, message: str, check: ModelCheck | None = None) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import mlflow
 
+from penstock.domain.environment import EnvManager
 from penstock.domain.model_check import ModelCheck, Preflight, Sample, is_example_asked
 from penstock.domain.model_traits import ModelTraits
 from penstock.domain.prediction import ExecutorKind, Query
@@ -54,6 +55,8 @@ class Plan:
     timeout_s: float
     """How long its example may take."""
     preflight: Preflight = Preflight.FULL
+    python_environment: str = ""
+    """Name of the Python environment that was built for it; empty for Penstock's own."""
     is_forked: bool = False
     earlier: ModelCheck | None = None
     """What an earlier replica of the same deployment found out."""
@@ -66,6 +69,7 @@ def plan_for(
     environment: Mapping[str, str],
     request_timeout_s: float,
     *,
+    python_environment: str = "",
     is_forked: bool = False,
     earlier: ModelCheck | None = None,
 ) -> Plan:
@@ -77,6 +81,7 @@ def plan_for(
         ExecutorKind(environment.get("PENSTOCK_EXECUTOR", traits.executor)),
         max(request_timeout_s, _MIN_TIMEOUT_S),
         Preflight(environment.get("PENSTOCK_PREFLIGHT", Preflight.FULL)),
+        python_environment,
         is_forked,
         earlier,
     )
@@ -97,6 +102,7 @@ def check_model(plan: Plan, on_hang: Callable[[CheckFailed], None]) -> tuple[Pre
         executor=plan.executor,
         load_s=0.0,
         sample=Sample.NOT_REACHED,
+        env_manager=EnvManager.UV if plan.python_environment else EnvManager.LOCAL,
         is_forked=plan.is_forked,
     )
     try:

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -26,10 +27,16 @@ import msgspec
 
 from penstock.control.logs import log_file
 from penstock.domain.access import agent_token
+from penstock.domain.devices import VISIBLE, assign
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState, may_be_forked
 from penstock.domain.secrets import Plaintext
-from penstock.processes.environment import kill_leftovers, replica_environment, system_environment
+from penstock.processes.environment import (
+    environment_settings,
+    kill_leftovers,
+    replica_environment,
+    system_environment,
+)
 from penstock.processes.launch import (
     ControlPlaneLaunch,
     GatewayLaunch,
@@ -41,11 +48,14 @@ from penstock.processes.launch import (
 )
 from penstock.processes.tls import host_for_clients
 from penstock.runtime.capture import MAX_LOG_BYTES, read_log
+from penstock.runtime.environments import Environments
+from penstock.runtime.fork_servers import ForkServers
 from penstock.runtime.forker import Forker
 from penstock.runtime.lock import Locked, lock
 from penstock.runtime.parent import adopt_orphans
 from penstock.runtime.supervisor_server import SupervisorServer
-from penstock.runtime.tree import ChildPlan, ProcessTree
+from penstock.runtime.tree import Child, ChildPlan, ProcessTree
+from penstock.runtime.warden import Warden
 from penstock.settings import PARTIAL_SUFFIX, Home, Settings
 from penstock.wire.messages import ProcessInfo
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder, slot_socket
@@ -95,8 +105,9 @@ async def supervise(settings: Settings, on_ready: OnReady) -> None:
     _make_folders(home)
     with _lock_of(home), _logging_to(home):
         kill_leftovers(home)
-        for partial in home.artifacts.glob(f"*{PARTIAL_SUFFIX}"):
-            shutil.rmtree(partial, ignore_errors=True)
+        for unfinished in home.artifacts.glob(f"*{PARTIAL_SUFFIX}"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        Environments(home.environments).remove_unfinished()
         with contextlib.ExitStack() as open_sockets:
             listener = open_sockets.enter_context(_listen(settings.host, settings.port))
             local = open_sockets.enter_context(_listen(_LOCAL_HOST, 0)) if settings.tls else None
@@ -121,14 +132,19 @@ class Supervisor:
         self._replica_token = secrets.token_hex(32)
         self._replica_secret = secrets.token_hex(32)
         self._server = SupervisorServer(self._describe, self)
-        self._tree = ProcessTree(self._on_change)
-        self._forker = Forker() if sys.platform == "linux" else None
+        self._tree = ProcessTree(self._on_change, self._on_end)
+        self._warden = Warden(self._tree)
+        self._devices: dict[str, tuple[str, ...]] = {}
+        """The GPUs of each slot that has some."""
+        self._fork_servers = ForkServers(self._tree, self._zygote_plan) if sys.platform == "linux" else None
+        self._environments = environment_settings(os.environ, settings)
         self._stopping = asyncio.Event()
 
     async def run(self, on_ready: OnReady) -> None:
         """Start everything, wait until told to stop, stop everything."""
         adopt_orphans()
         _raise_file_limit()
+        _log.info("limits of replicas are %s; %d GPU(s)", self._warden.method, len(self._settings.devices))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -136,8 +152,8 @@ class Supervisor:
         try:
             for plan in self._system_plans():
                 self._tree.add(plan)
-            if self._forker is not None:
-                self._tree.add(self._zygote_plan(self._forker))
+            if self._fork_servers is not None:
+                self._fork_servers.start()
             running = await self._wait_until_ready()
             if running is not None:
                 self._write_status(running)
@@ -145,6 +161,7 @@ class Supervisor:
                 await self._stopping.wait()
         finally:
             await self._stop_all()
+            self._warden.close()
             server.close()
             for name in (SUPERVISOR, CONTROL_PLANE, ROUTING):
                 self._sockets.remove(name)
@@ -171,18 +188,28 @@ class Supervisor:
     def _on_change(self) -> None:
         for slot in [slot for slot in self._specs if slot not in self._tree]:
             del self._specs[slot]
+            self._devices.pop(slot, None)
             self._sockets.remove(slot_socket(slot))
-        self._watch_zygote()
+        if self._fork_servers is not None:
+            self._fork_servers.follow()
+        self._warden.attend()
         self._server.notify()
 
-    def _watch_zygote(self) -> None:
-        """Replicas are forked while the fork server is ready; one that cannot be is given up."""
-        zygote = next((child for child in self._tree if child.plan.role == "zygote"), None)
-        if self._forker is not None:
-            self._forker.is_ready = zygote is not None and zygote.state is ReplicaState.READY
-        if zygote is not None and zygote.load_failed:
-            _log.warning("no replica will be forked: %s", zygote.message)
-            self._tree.remove(zygote.plan.name)
+    def _on_end(self, child: Child, exit_code: int) -> str | None:
+        return self._warden.bury(child, exit_code)
+
+    def _forker_of(self, deployment: str, environment: str | None) -> Forker | None:
+        """What forks a replica that ran in an environment last; of a new one, that in which others of its kind run."""
+        if self._fork_servers is None:
+            return None
+        if environment is None:
+            kin = (child.environment for child in self._tree if self._is_of(child.plan.name, deployment))
+            environment = next(filter(None, kin), None)
+        return self._fork_servers.forker(environment)
+
+    def _is_of(self, slot: str, deployment: str) -> bool:
+        spec = self._specs.get(slot)
+        return spec is not None and spec.deployment == deployment
 
     def _describe(self) -> ProcessInfo:
         return ProcessInfo(os.getpid(), "supervisor", "ready", "supervisor", self._started_at_ms)
@@ -219,6 +246,7 @@ class Supervisor:
                     replica_token_digest=hashlib.sha256(self._replica_token.encode()).hexdigest(),
                     tracking_uri=settings.tracking_uri,
                     tracking_authorization=settings.tracking_authorization,
+                    alias_poll_s=settings.alias_poll_s,
                     is_secure=settings.tls is not None,
                 ),
             )
@@ -267,9 +295,9 @@ class Supervisor:
             listeners=listeners,
         )
 
-    def _zygote_plan(self, forker: Forker) -> ChildPlan:
+    def _zygote_plan(self, name: str, environment: str, forker: Forker) -> ChildPlan:
         plan = self._system_plan(
-            "zygote",
+            name,
             "zygote",
             "zygote",
             (forker.server_end,),
@@ -280,11 +308,18 @@ class Supervisor:
                 command_fd=forker.server_end.fileno(),
             ),
         )
-        environment = replica_environment(os.environ, self._home, {}, with_credentials=False)
-        return replace(plan, environment=environment)
+        variables = replica_environment(os.environ, self._home, {}, with_credentials=False)
+        if not environment:
+            return replace(plan, environment=variables)
+        foreign = Environments(self._home.environments).of(environment)
+        return replace(plan, environment=foreign.variables(variables, ()), python=str(foreign.python))
 
     def _replica_plan(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], check: ModelCheck | None) -> ChildPlan:
-        own = {**spec.environment, **{name: secret.text for name, secret in secrets.items()}}
+        own = {
+            **self._pinned(spec),
+            **spec.environment,
+            **{name: secret.text for name, secret in secrets.items()},
+        }
         listener = self._sockets.listen(slot_socket(spec.slot))
         tracking_uri = self._settings.tracking_uri
         return ChildPlan(
@@ -302,6 +337,7 @@ class Supervisor:
                     tracking_uri=tracking_uri or self._local_url(),
                     tracking_token=self._replica_token if tracking_uri is None else None,
                     spec=spec,
+                    environments=self._environments,
                     earlier_check=self._tree.check_of(spec.slot) or check,
                 )
             ),
@@ -311,8 +347,21 @@ class Supervisor:
             folder=self._home.run,
             listeners=(listener,),
             drain_timeout_s=spec.drain_timeout_s,
-            forker=self._forker if may_be_forked(own) else None,
+            forker=partial(self._forker_of, spec.deployment) if may_be_forked(own) else lambda _: None,
+            confinement=spec.confinement,
+            group=spec.deployment,
         )
+
+    def _pinned(self, spec: ReplicaSpec) -> dict[str, str]:
+        """The variables that give a replica its GPUs, those that the fewest others have unless it names its own."""
+        if not spec.gpus:
+            return {}
+        if VISIBLE in spec.environment:
+            own = tuple(spec.environment[VISIBLE].split(","))
+        else:
+            own = assign(self._settings.devices, self._devices.values(), spec.gpus)
+        self._devices[spec.slot] = own
+        return {VISIBLE: ",".join(own), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
     def _url(self) -> str:
         """The address for clients; without TLS the one for clients on this machine."""
@@ -355,6 +404,8 @@ class Supervisor:
             "local_url": running.local_url,
             "pid": running.pid,
             "mlflow_url": running.mlflow_url,
+            "limits": self._warden.method,
+            "gpus": list(self._settings.devices),
         }
         temporary = self._home.status_file.with_suffix(".new")
         temporary.write_text(json.dumps(document))
@@ -377,7 +428,7 @@ class Supervisor:
 
 def _make_folders(home: Home) -> None:
     try:
-        for folder in (home.path, home.run, home.logs, home.mlflow, home.artifacts):
+        for folder in (home.path, home.run, home.logs, home.mlflow, home.artifacts, home.environments):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
     except OSError as exc:

@@ -13,8 +13,10 @@ from penstock.domain.model_check import ModelCheck
 from penstock.domain.model_traits import ModelTraits
 from penstock.domain.served_entity import ModelVersion
 from penstock.flavors.pyfunc import one_line, root_cause
-from penstock.processes.launch import WorkerLaunch, begin, report_failure, report_ready
+from penstock.processes.launch import WorkerLaunch, begin, forget_instructions, report_failure, report_ready
+from penstock.processes.model_environment import EnvironmentUnusable, settle
 from penstock.processes.preflight import CheckFailed, check_model, plan_for
+from penstock.runtime.rlimits import confine_this_process
 from penstock.settings import Home
 from penstock.stores.artifacts import fetch_model
 from penstock.stores.model_files import read_traits
@@ -22,12 +24,15 @@ from penstock.worker.server import Server
 
 _log = logging.getLogger(__name__)
 
+_MODULE = "penstock.processes.worker"
+
 
 def main(*, is_forked: bool = False) -> None:
     """Run one replica, in a process that was forked with everything imported or started afresh."""
     started_s = time.perf_counter()
     launch = begin(WorkerLaunch)
-    folder, traits = _fetched(launch)
+    folder, environment, traits = _at_home(launch)
+    confine_this_process(launch.spec.confinement)
     if traits.is_talking:
         os.environ.update(agent_environment(launch, os.environ))
     spec, own = launch.spec, launch.spec.environment
@@ -37,6 +42,7 @@ def main(*, is_forked: bool = False) -> None:
         traits,
         own,
         spec.request_timeout_s,
+        python_environment=environment,
         is_forked=is_forked,
         earlier=launch.earlier_check,
     )
@@ -48,23 +54,35 @@ def main(*, is_forked: bool = False) -> None:
 
     how = "forked" if is_forked else "started afresh"
     elapsed_s = time.perf_counter() - started_s
-    _log.info("%s, ready after %.3f s, executor %s, input example: %s", how, elapsed_s, plan.executor, check.sample)
+    where = f"environment {environment}" if environment else "Penstock's own environment"
+    told = f"executor {plan.executor}, input example: {check.sample}"
+    _log.info("%s, ready after %.3f s, %s, %s", how, elapsed_s, told, where)
     is_idempotent = own.get("PENSTOCK_IDEMPOTENT", "true" if traits.is_idempotent else "false") == "true"
-    report_ready(launch, check)
+    report_ready(launch, check, environment)
     listener = socket.socket(fileno=launch.listen_fd)
     Server(listener, predictor.answer, plan.executor, is_idempotent=is_idempotent).run()
 
 
-def _fetched(launch: WorkerLaunch) -> tuple[Path, ModelTraits]:
-    """The model's folder and traits; the process ends here if it cannot be fetched."""
-    artifacts, model = Home(Path(launch.home)).artifacts, launch.spec.model
+def _at_home(launch: WorkerLaunch) -> tuple[Path, str, ModelTraits]:
+    """The model's folder, the Python environment that it needs and its traits.
+
+    The process ends here if the model cannot be fetched, or its environment cannot be had.
+    """
+    artifacts, spec = Home(Path(launch.home)).artifacts, launch.spec
+    model, named = spec.model, _named(spec.model)
     try:
         folder = fetch_model(artifacts, model, launch.tracking_uri, launch.tracking_token)
     except Exception as exc:  # noqa: BLE001 - every artifact store has errors of its own
         traceback.print_exc()
-        _report(launch, f"Fetching {_named(model)} failed: {one_line(root_cause(exc))}.")
+        _report(launch, f"Fetching {named} failed: {one_line(root_cause(exc))}.")
         sys.exit(1)
-    return folder, read_traits(artifacts, model)
+    try:
+        environment = settle(launch.environments, folder, model.artifact_key, spec.environment, (_MODULE,))
+    except EnvironmentUnusable as exc:
+        report_failure(launch, f"Preparing the environment of {named} failed: {exc}")
+        sys.exit(1)
+    forget_instructions()
+    return folder, environment, read_traits(artifacts, model)
 
 
 def _report(launch: WorkerLaunch, message: str, check: ModelCheck | None = None) -> None:

@@ -23,23 +23,27 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
-import mlflow.sklearn
+import mlflow.pyfunc
 import msgspec
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
-from sklearn.linear_model import LogisticRegression
 
+from penstock.domain.environment import EnvManager, decide
 from penstock.domain.prediction import Query
-from penstock.flavors.pyfunc import load
+from penstock.flavors.pyfunc import load, root_cause
 from penstock.processes import worker
 from penstock.processes.launch import ZygoteLaunch, begin, report_failure, report_ready
+from penstock.processes.model_environment import installed
+from penstock.runtime.environments import Environments
 from penstock.runtime.parent import die_with_parent
 from penstock.settings import Home
+from penstock.stores.model_requirements import read_needs
 from penstock.wire.zygote import MAX_PACKET_BYTES, Forked, forks
 
 _MAX_DESCRIPTORS = 64
@@ -57,35 +61,69 @@ class Assignment(NamedTuple):
 def main() -> None:
     """Warm up and fork replicas, until SIGTERM; each replica goes on from here."""
     launch = begin(ZygoteLaunch)
-    _warm_up(Home(Path(launch.home)).run)
+    home = Home(Path(launch.home))
+    environment = Environments(home.environments).current()
+    if environment is not None:
+        environment.hold()
+    try:
+        _warm_up(home.run)
+    except Exception as exc:  # noqa: BLE001 - libraries of a model's choice
+        traceback.print_exc()
+        report_failure(launch, f"Warming up failed: {root_cause(exc)}. Replicas start afresh.")
+        sys.exit(1)
     threads = _threads()
     if threads > 1:
         report_failure(launch, f"Importing the libraries started {threads - 1} thread(s); replicas start afresh.")
         sys.exit(1)
     gc.collect()
     gc.freeze()
-    report_ready(launch)
+    report_ready(launch, environment="" if environment is None else environment.key)
     command = socket.socket(fileno=launch.command_fd)
     _become(_serve(command, launch.parent_pid), command)
     worker.main(is_forked=True)
 
 
 def _warm_up(folder: Path) -> None:
-    """Load and ask a model once."""
-    model = LogisticRegression().fit(pd.DataFrame({"x": [0.0, 1.0]}), [0, 1])
-    signature = ModelSignature(inputs=Schema([ColSpec(DataType.double, "x")]))
+    """Judge, load and ask a model once: one of scikit-learn or, where that is not installed, a plain one."""
     work = Path(tempfile.mkdtemp(prefix="zygote-", dir=folder))
+    signature = ModelSignature(inputs=Schema([ColSpec(DataType.double, "x")]))
     try:
-        mlflow.sklearn.save_model(
-            model,
-            str(work / "model"),
-            signature=signature,
-            pip_requirements=["scikit-learn"],
-            serialization_format="cloudpickle",
-        )
+        try:
+            _save_sklearn(work / "model", signature)
+        except ImportError:
+            mlflow.pyfunc.save_model(
+                str(work / "model"), loader_module=__name__, signature=signature, pip_requirements=["mlflow"]
+            )
+        decide(EnvManager.AUTO, read_needs(work / "model"), installed)
         load(work / "model").answer(Query(b'{"dataframe_records": [{"x": 1.0}]}'))
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _save_sklearn(folder: Path, signature: ModelSignature) -> None:
+    import mlflow.sklearn  # noqa: PLC0415 - environments of models need not have it
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    mlflow.sklearn.save_model(
+        LogisticRegression().fit(pd.DataFrame({"x": [0.0, 1.0]}), [0, 1]),
+        str(folder),
+        signature=signature,
+        pip_requirements=["scikit-learn"],
+        serialization_format="cloudpickle",
+    )
+
+
+class _Plain:
+    """A model that gives back what it gets."""
+
+    def predict(self, data: pd.DataFrame) -> pd.DataFrame:
+        """The input."""
+        return data
+
+
+def _load_pyfunc(_path: str) -> _Plain:
+    """By this name MLflow loads the model whose loader is this module."""
+    return _Plain()
 
 
 def _threads() -> int:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 MAX_LOG_BYTES = 8 << 20
 _READ_BYTES = 64 << 10
+_MAX_PIPE_BYTES = 1 << 20
+"""What an unprivileged process may make a pipe hold."""
 
 
 class CappedLog:
@@ -64,9 +66,10 @@ class Capture:
         return True
 
     def finish(self) -> None:
-        """The child is dead: take what is left in the pipe and close it."""
-        while self._is_open and self._read():
-            pass
+        """The child is dead: take what is left in the pipe and close it, whoever else may still be writing to it."""
+        for _ in range(_MAX_PIPE_BYTES // _READ_BYTES):
+            if not self._is_open or not self._read():
+                break
         self._close()
 
     def _close(self) -> None:

@@ -66,11 +66,12 @@ class Forker:
         self._waiting[request_id] = on_forked, timer
 
     def close(self) -> None:
-        """Ask for nothing any more."""
+        """Ask for nothing any more; who waits for a process is told that there is none."""
+        self.is_ready = False
         self._loop.remove_reader(self._own_end)
-        for _, timer in self._waiting.values():
-            timer.cancel()
         self._own_end.close()
+        for request_id in list(self._waiting):
+            self._finish(request_id, None)
         self.server_end.close()
 
     def _read(self) -> None:

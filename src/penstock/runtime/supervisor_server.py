@@ -87,6 +87,8 @@ class SupervisorServer:
                         child.message,
                         was_woken=child.was_woken,
                         check=child.check,
+                        ended_at_ms=child.ended_at_ms,
+                        retry_at_ms=child.retry_at_ms,
                     )
                 )
         return Snapshot(request_id, processes, replicas)
@@ -103,6 +105,7 @@ class SupervisorServer:
             entity=spec.entity_name if spec else None,
             config_version=spec.config_version if spec else None,
             restarts=child.restarts,
+            environment=child.environment or "",
         )
 
     def _send_snapshots(self) -> None:

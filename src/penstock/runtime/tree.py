@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.domain.confinement import Confinement
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaState
 from penstock.runtime.capture import CappedLog, Capture
@@ -56,8 +57,15 @@ class ChildPlan:
     """Listening sockets that the child inherits; they stay open here while the child is dead."""
     drain_timeout_s: float = 30.0
     """How long after SIGTERM the child is killed."""
-    forker: Forker | None = None
-    """Forks the child, whenever it can, in place of a process that has to import everything itself."""
+    forker: Callable[[str | None], Forker | None] = lambda _: None
+    """Given the Python environment in which the child ran last, what forks it in place of a process that has to import
+    everything itself."""
+    python: str = sys.executable
+    """The interpreter of a process of its own."""
+    confinement: Confinement | None = None
+    """What the child and all that it starts may use; None for a process of ours."""
+    group: str = ""
+    """Children of one group do the same work; one of them at a time is renewed."""
 
 
 @dataclass(slots=True)
@@ -73,17 +81,26 @@ class Child:
     load_failed: bool = False
     """The last process ended because it said that it cannot become ready."""
     message: str = ""
-    """Why the last process ended; empty once one is ready."""
+    """Why the last process ended; empty if none has, or if it was to sleep."""
+    ended_at_ms: int = 0
+    """When that was."""
+    retry_at_ms: int = 0
+    """When the next one is started, while there is none."""
+    environment: str | None = None
+    """The Python environment in which it was last ready: empty for ours, None if that is not known yet."""
     check: ModelCheck | None = None
     """What the last process that came so far found out about its model; kept while the next one starts."""
     was_woken: bool = False
     """A connection woke it; until it is put to sleep again."""
     _sleeps_next: bool = False
     """It is to sleep once its process has ended."""
+    _renews_next: bool = False
+    """It is to have a new process once this one has ended."""
     _reason: str = ""
     _reported_failure: bool = False
     _ready_since: float | None = None
     _process: subprocess.Popen[bytes] | None = None
+    _forker: Forker | None = None
     _capture: Capture | None = None
     _status_pipe: int | None = None
     _status_bytes: bytearray = field(default_factory=bytearray)
@@ -93,7 +110,15 @@ class Child:
 class ProcessTree:
     """All children by name. Everything happens on one event loop, in the main thread."""
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None], on_end: Callable[[Child, int], str | None]) -> None:
+        """Watch over no children yet.
+
+        Args:
+            on_change: called whenever something is different.
+            on_end: called with each child whose process has ended, before that is forgotten, and with its exit code;
+                may know better than that why it ended.
+        """
+        self._on_end = on_end
         self._children: dict[str, Child] = {}
         self._on_change = on_change
         self._strangers: dict[int, int] = {}
@@ -153,7 +178,7 @@ class ProcessTree:
         child = self._children.get(name)
         if child is None:
             return
-        child._sleeps_next = False
+        child._sleeps_next = child._renews_next = False
         if child.state is ReplicaState.DRAINING:
             return
         if child.pid is None:
@@ -163,6 +188,24 @@ class ProcessTree:
         else:
             self._end_gently(child, child.plan.drain_timeout_s if timeout_s is None else timeout_s)
         self._on_change()
+
+    def renew(self, name: str, pid: int, reason: str) -> bool:
+        """Let this very process of a child finish what it has; a new one takes its place, and no death is counted.
+
+        Returns:
+            Whether that is going to happen: not while the child or another of its group is not ready.
+        """
+        child = self._children.get(name)
+        if child is None or child.pid != pid:
+            return False
+        group = [one for one in self if one.plan.group == child.plan.group] if child.plan.group else [child]
+        if any(one.state not in {ReplicaState.READY, ReplicaState.ASLEEP} for one in group):
+            return False
+        child._reason = reason
+        child._renews_next = True
+        self._end_gently(child, child.plan.drain_timeout_s)
+        self._on_change()
+        return True
 
     def recycle(self, name: str, pid: int, reason: str) -> None:
         """Kill this very process of a child; a new one takes its place."""
@@ -192,7 +235,7 @@ class ProcessTree:
         capture = child._capture = Capture(CappedLog(plan.start_log))
         status_read, status_write = os.pipe()
         inherited = [status_write, *(listener.fileno() for listener in plan.listeners)]
-        forker = plan.forker if plan.forker is not None and plan.forker.is_ready and not afresh else None
+        forker = child._forker = None if afresh else plan.forker(child.environment)
         process = None
         try:
             with unnamed_file(plan.document(status_write), plan.folder) as document:
@@ -202,7 +245,7 @@ class ProcessTree:
                     forker.fork(plan.environment, plan.folder, descriptors, partial(self._forked, child, capture))
                 else:
                     process = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own
-                        [sys.executable, "-P", "-m", plan.module],
+                        [plan.python, "-P", "-m", plan.module],
                         stdin=document,
                         stdout=capture.write_end,
                         stderr=capture.write_end,
@@ -275,7 +318,7 @@ class ProcessTree:
             return
         child._ready_since = self._loop.time()
         child.load_failed = False
-        child.message = ""
+        child.environment = report.environment
         if child._capture is not None:
             child._capture.log = CappedLog(child.plan.run_log)
         if child.state is ReplicaState.STARTING:
@@ -299,7 +342,7 @@ class ProcessTree:
                 self._strangers.clear()
 
     def _is_forking(self) -> bool:
-        return any(child.plan.forker is not None and child.plan.forker.is_busy for child in self)
+        return any(child._forker is not None and child._forker.is_busy for child in self)
 
     def _bury(self, child: Child, exit_code: int) -> None:
         if child._process is not None:
@@ -309,7 +352,7 @@ class ProcessTree:
         if child._status_pipe is not None:
             self._read_status(child)
             self._close_status(child)
-        self._after_death(child, _describe(exit_code))
+        self._after_death(child, self._on_end(child, exit_code) or _describe(exit_code))
 
     def _after_death(self, child: Child, description: str) -> None:
         if child._capture is not None:
@@ -321,6 +364,11 @@ class ProcessTree:
         if child.state is ReplicaState.DRAINING and child._sleeps_next:
             self._close_status(child)
             self._fall_asleep(child)
+        elif child.state is ReplicaState.DRAINING and child._renews_next:
+            child._renews_next = False
+            child.restarts += 1
+            self._remember_end(child, child._reason)
+            self._start(child)
         elif child.state is ReplicaState.DRAINING:
             self._forget(child)
         else:
@@ -328,10 +376,15 @@ class ProcessTree:
             child.deaths = deaths_in_a_row(child.deaths, ready_for)
             child.restarts += 1
             child.load_failed = child._reported_failure
-            child.message = child._reason or description
+            self._remember_end(child, child._reason or description)
+            child.retry_at_ms = child.ended_at_ms + int(restart_delay_s(child.deaths) * 1000)
             child.state = ReplicaState.RESTARTING
             child._timer = self._loop.call_later(restart_delay_s(child.deaths), self._start, child)
         self._on_change()
+
+    def _remember_end(self, child: Child, why: str) -> None:
+        child.message = why
+        child.ended_at_ms = time.time_ns() // 1_000_000
 
     def _end_gently(self, child: Child, timeout_s: float) -> None:
         child.state = ReplicaState.DRAINING

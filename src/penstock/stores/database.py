@@ -1,12 +1,14 @@
 """State at rest: endpoints, tokens and sessions in SQL. The control plane is the only writer.
 
 SQLite in WAL mode by default; calls are short and block. Endpoints are stored as one JSON document each, beside the
-columns that are searched.
+columns that are searched. What storing one means for its history, and the events that it makes, are written in the same
+transaction: a crash loses and doubles neither.
 """
 
 import json
-from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from alembic.util import CommandError
 
 from penstock.domain.access import Principal, Token
 from penstock.domain.endpoint import Endpoint
-from penstock.domain.errors import ResourceAlreadyExists, TemporarilyUnavailable
+from penstock.domain.errors import ResourceAlreadyExists
+from penstock.domain.events import endpoint_events
+from penstock.domain.history import recorded
 from penstock.domain.sessions import Session
-
-metadata = sa.MetaData()
+from penstock.stores import events, history
+from penstock.stores.sql import metadata, transaction
 
 endpoints = sa.Table(
     "endpoints",
@@ -67,13 +71,14 @@ class DatabaseUnusable(Exception):
 class Database:
     """Endpoints, tokens and sessions, one call a transaction."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, now_ms: Callable[[], int]) -> None:
         self.engine = engine
         """Shared with what keeps other state in the same database."""
+        self._now_ms = now_ms
 
     @classmethod
-    def open(cls, url: str) -> "Database":
-        """Open the database, bringing its schema up to this release's.
+    def open(cls, url: str, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> "Database":
+        """Open the database, bringing its schema up to this release's; `now_ms` is the clock of what is recorded.
 
         Raises:
             DatabaseUnusable: it cannot be opened, or a newer release wrote it.
@@ -89,7 +94,7 @@ class Database:
                 command.upgrade(config, "head")
         except (sa.exc.DatabaseError, CommandError) as exc:
             raise DatabaseUnusable(f"{engine.url.database}: {exc}") from exc
-        return cls(engine)
+        return cls(engine, now_ms)
 
     def close(self) -> None:
         """Close all connections."""
@@ -116,7 +121,7 @@ class Database:
         return None if document is None else msgspec.json.decode(document, type=Endpoint)
 
     def insert_endpoint(self, endpoint: Endpoint) -> None:
-        """Store a new endpoint.
+        """Store a new endpoint, by its creator.
 
         Raises:
             ResourceAlreadyExists: the name is taken.
@@ -130,23 +135,37 @@ class Database:
         try:
             with self._transaction() as connection:
                 connection.execute(row)
+                self._record(connection, None, endpoint, endpoint.creator)
         except sa.exc.IntegrityError as exc:
             raise ResourceAlreadyExists(f"Endpoint with name '{endpoint.name}' already exists.") from exc
 
-    def save_endpoint(self, endpoint: Endpoint) -> None:
-        """Replace what is stored under the endpoint's id; nothing happens if it was deleted."""
-        row = (
-            sa.update(endpoints)
-            .where(endpoints.c.id == endpoint.id)
-            .values(document=msgspec.json.encode(endpoint).decode())
-        )
+    def save_endpoint(self, endpoint: Endpoint, by: str = "") -> None:
+        """Replace what is stored under the endpoint's id; nothing happens if it was deleted.
+
+        Args:
+            endpoint: what it is from now on.
+            by: the principal whose doing it is; empty if it is our own.
+        """
+        here = endpoints.c.id == endpoint.id
         with self._transaction() as connection:
-            connection.execute(row)
+            document = connection.scalar(sa.select(endpoints.c.document).where(here))
+            if document is None:
+                return
+            text = msgspec.json.encode(endpoint).decode()
+            connection.execute(sa.update(endpoints).where(here).values(document=text))
+            self._record(connection, msgspec.json.decode(document, type=Endpoint), endpoint, by)
+
+    def _record(self, connection: sa.Connection, before: Endpoint | None, after: Endpoint, by: str) -> None:
+        now_ms = self._now_ms()
+        history.write(connection, after, recorded(before, after, now_ms))
+        events.write(connection, after.id, endpoint_events(before, after, by), now_ms)
 
     def delete_endpoint(self, endpoint_id: str) -> None:
-        """Forget an endpoint."""
+        """Forget an endpoint, its history and its events."""
         with self._transaction() as connection:
             connection.execute(sa.delete(endpoints).where(endpoints.c.id == endpoint_id))
+            history.forget(connection, endpoint_id)
+            events.forget(connection, endpoint_id)
 
     def tokens(self) -> list[Token]:
         """All tokens, oldest first."""
@@ -225,20 +244,6 @@ class Database:
 
     def _transaction(self) -> AbstractContextManager[sa.Connection]:
         return transaction(self.engine)
-
-
-@contextmanager
-def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection whose changes are kept together when the block ends, or none of them if it fails.
-
-    Raises:
-        TemporarilyUnavailable: the database is locked, full or gone.
-    """
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except sa.exc.OperationalError as exc:
-        raise TemporarilyUnavailable(f"The state database cannot be used now: {exc.orig}.") from exc
 
 
 def _principal(row: sa.Row[Any]) -> Principal:

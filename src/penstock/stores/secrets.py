@@ -1,14 +1,19 @@
 """Secrets at rest: scopes and sealed values in SQL, beside the endpoints, whose configs hold sealed copies."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import sqlalchemy as sa
 
-from penstock.domain.endpoint import Endpoint, resealed
+from penstock.domain.endpoint import Endpoint, EndpointConfig, resealed, resealed_config
 from penstock.domain.errors import ResourceAlreadyExists, ResourceDoesNotExist
+from penstock.domain.history import ConfigVersion
 from penstock.domain.secrets import Sealed, SecretEntry, SecretScope
-from penstock.stores.database import endpoints, metadata, transaction
+from penstock.stores.database import endpoints
+from penstock.stores.history import config_versions
+from penstock.stores.keyring import Undecryptable
+from penstock.stores.sql import metadata, transaction
 
 scopes = sa.Table(
     "secret_scopes",
@@ -113,22 +118,32 @@ class SecretStore:
             for document in connection.scalars(sa.select(endpoints.c.document)):
                 endpoint = msgspec.json.decode(document, type=Endpoint)
                 for config in (endpoint.active, endpoint.pending):
-                    for entity in config.entities if config is not None else ():
-                        for sealed in entity.sealed.values():
-                            return sealed
+                    if config is not None and (sealed := _any_of(config)) is not None:
+                        return sealed
+            for document in connection.scalars(sa.select(config_versions.c.document)):
+                if (sealed := _any_of(msgspec.json.decode(document, type=ConfigVersion).config)) is not None:
+                    return sealed
         return None
 
     def reseal(self, change: Callable[[Sealed], Sealed]) -> int:
-        """Seal every value anew, those in configs included, all or none of them; returns how many there are.
+        """Seal every value anew, those in configs of now and then included, all or none; returns how many there are.
 
-        Whatever `change` raises leaves everything as it was.
+        Whatever `change` raises leaves everything as it was. Only a config of the past whose value cannot be opened
+        stays as it is: it is in nobody's way.
         """
         count = 0
 
         def counted(sealed: Sealed) -> Sealed:
             nonlocal count
+            sealed = change(sealed)
             count += 1
-            return change(sealed)
+            return sealed
+
+        def counted_if_it_opens(sealed: Sealed) -> Sealed:
+            try:
+                return counted(sealed)
+            except Undecryptable:
+                return sealed
 
         with transaction(self._engine) as connection:
             for scope, key in connection.execute(sa.select(secrets.c.scope, secrets.c.key)).all():
@@ -143,7 +158,18 @@ class SecretStore:
                 if changed != endpoint:
                     text = msgspec.json.encode(changed).decode()
                     connection.execute(sa.update(endpoints).where(endpoints.c.id == endpoint_id).values(document=text))
+            for endpoint_id, number, document in connection.execute(sa.select(config_versions)).all():
+                version = msgspec.json.decode(document, type=ConfigVersion)
+                config = resealed_config(version.config, counted_if_it_opens)
+                if config != version.config:
+                    text = msgspec.json.encode(replace(version, config=config)).decode()
+                    here = sa.and_(config_versions.c.endpoint_id == endpoint_id, config_versions.c.version == number)
+                    connection.execute(sa.update(config_versions).where(here).values(document=text))
         return count
+
+
+def _any_of(config: EndpointConfig) -> Sealed | None:
+    return next((sealed for entity in config.entities for sealed in entity.sealed.values()), None)
 
 
 def _is(scope: str, key: str) -> sa.ColumnElement[bool]:

@@ -104,6 +104,8 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     config_version: int | None = None
     rss_bytes: int | None = None
     restarts: int = 0
+    environment: str = ""
+    """Name of the Python environment that was built for it; empty for Penstock's own."""
 
 
 class ReplicaInfo(msgspec.Struct, frozen=True):
@@ -116,6 +118,8 @@ class ReplicaInfo(msgspec.Struct, frozen=True):
     message: str
     was_woken: bool = False
     check: ModelCheck | None = None
+    ended_at_ms: int = 0
+    retry_at_ms: int = 0
 
 
 class Snapshot(msgspec.Struct, tag=True, frozen=True):
@@ -159,6 +163,8 @@ class StatusReport(msgspec.Struct, frozen=True):
     ready: bool
     message: str = ""
     """Why it cannot become ready; the process ends after it."""
+    environment: str = ""
+    """Name of the Python environment that it runs in, if that is one which was built for a model."""
     check: ModelCheck | None = None
     """Of a replica: what it found out about its model, either way."""
 

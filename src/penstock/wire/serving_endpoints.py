@@ -4,14 +4,17 @@ Field names, defaults and the rule that both `served_entities` and `served_model
 public documentation of the REST API and what the official SDK reads and sends.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from penstock.domain.access import Level
+from penstock.domain.confinement import RANGES as CONFINEMENT_RANGES
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
+from penstock.domain.environment import EnvManager
 from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.following import check_followed_alias
 from penstock.domain.model_check import Preflight
 from penstock.domain.names import check_environment_variable, check_served_entity_name
 from penstock.domain.prediction import ExecutorKind
@@ -52,6 +55,8 @@ class ServedEntityInput(In):
     instance_profile_arn: StrictStr | None = None
     traffic_percentage: StrictInt | None = None
     external_model: dict[str, Any] | None = None
+    follow_alias: StrictBool | None = None
+    entity_alias: StrictStr | None = None
 
 
 class RouteInput(In):
@@ -148,22 +153,46 @@ def _decode_entity(entity: ServedEntityInput, at: str) -> EntityRequest:
     )
     arn = entity.instance_profile_arn
     if entity.external_model is not None:
+        if entity.follow_alias:
+            raise InvalidParameterValue(f"{at}.follow_alias: an external model has no alias to follow.")
         if entity.entity_name or entity.model_name:
             raise InvalidParameterValue(f"{at}.external_model: came together with the name of a model; give one.")
         external = decode_external_model(entity.external_model, f"{at}.external_model")
         return EntityRequest(at, "", None, None, entity.name, sizing, environment, arn, *external)
     model_name = _one_of(at, entity_name=entity.entity_name, model_name=entity.model_name)
+    version, alias = _decode_version(entity, at)
+    follows = bool(entity.follow_alias)
+    return EntityRequest(at, model_name, version, alias, entity.name, sizing, environment, arn, follow_alias=follows)
+
+
+def _decode_version(entity: ServedEntityInput, at: str) -> tuple[str | None, str | None]:
+    """The version or the alias that is asked for, one of the two.
+
+    Where an alias is followed, `entity_alias` names it too, as a GET tells it beside the version of that moment.
+    """
+    if entity.follow_alias and entity.entity_alias is not None:
+        check_followed_alias(f"{at}.entity_alias", entity.entity_alias)
+        given = entity.entity_version if entity.entity_version is not None else entity.model_version
+        if isinstance(given, str) and given.startswith("@") and given[1:] != entity.entity_alias:
+            raise InvalidParameterValue(f"{at}: entity_version '{given}' and entity_alias name two aliases; give one.")
+        return None, entity.entity_alias
     version = _one_of(at, entity_version=entity.entity_version, model_version=entity.model_version)
-    alias = None
     if version.startswith("@"):
-        alias, version = version[1:], ""
+        alias = version[1:]
         if not alias:
             raise InvalidParameterValue(f"{at}.entity_version: got '@' without the name of an alias.")
-    elif not (version.isascii() and version.isdigit()):
+        if entity.follow_alias:
+            check_followed_alias(f"{at}.entity_version", alias)
+        return None, alias
+    if entity.follow_alias:
+        raise InvalidParameterValue(
+            f"{at}.follow_alias: came with version '{version}'; wanted an alias in entity_version, like '@champion'."
+        )
+    if not (version.isascii() and version.isdigit()):
         raise InvalidParameterValue(
             f'{at}.entity_version: got \'{version}\'; wanted a version number like "3", or an alias like "@champion".'
         )
-    return EntityRequest(at, model_name, version or None, alias, entity.name, sizing, environment, arn)
+    return version, None
 
 
 def _one_of(at: str, **fields: str | int | None) -> str:
@@ -190,14 +219,19 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_number(environment, at, "PENSTOCK_REQUEST_TIMEOUT_S", float, 0.1, 3600)
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
     _check_number(environment, at, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", float, 1, 2_592_000)
+    for name, (low, high) in CONFINEMENT_RANGES.items():
+        _check_number(environment, at, name, int, low, high)
     _check_choice(environment, at, "PENSTOCK_EXECUTOR", tuple(ExecutorKind))
     _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
+    _check_choice(environment, at, "PENSTOCK_ENV_MANAGER", tuple(EnvManager))
     _check_choice(environment, at, "PENSTOCK_PREFLIGHT", tuple(Preflight))
 
 
 def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:
     if name in environment and environment[name] not in choices:
-        raise InvalidParameterValue(f"{at}.{name}: got '{environment[name]}'; wanted {' or '.join(choices)}.")
+        raise InvalidParameterValue(
+            f"{at}.{name}: got '{environment[name]}'; wanted {', '.join(choices[:-1])} or {choices[-1]}."
+        )
 
 
 def _check_number(
@@ -288,21 +322,38 @@ def encode_config(config: EndpointConfig, status_of: StatusOf) -> dict[str, Any]
     return {
         "served_entities": entities,
         "served_models": [_as_served_model(entity) for entity in entities],
-        "traffic_config": {
-            "routes": [
-                {
-                    "served_model_name": route.entity_name,
-                    "served_entity_name": route.entity_name,
-                    "traffic_percentage": route.percentage,
-                }
-                for route in config.routes
-            ]
-        },
+        "traffic_config": encode_traffic(config.routes),
         "config_version": config.version,
     }
 
 
+def encode_traffic(routes: Iterable[Route]) -> dict[str, Any]:
+    """`traffic_config`, with both names of each entity."""
+    return {
+        "routes": [
+            {
+                "served_model_name": route.entity_name,
+                "served_entity_name": route.entity_name,
+                "traffic_percentage": route.percentage,
+            }
+            for route in routes
+        ]
+    }
+
+
 def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]:
+    state: dict[str, Any] = {
+        "deployment": status.deployment.value,
+        "deployment_state_message": status.message,
+        "replicas": {"ready": status.ready, "starting": status.starting, "draining": status.draining},
+    }
+    if status.check is not None:
+        state["check"] = encode_check(status.check)
+    return {**encode_entity(entity), "state": state}
+
+
+def encode_entity(entity: ServedEntity) -> dict[str, Any]:
+    """A served entity as it was asked for and resolved, without how it stands."""
     sizing = entity.sizing
     document: dict[str, Any] = {
         "name": entity.name,
@@ -311,14 +362,7 @@ def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]
         "scale_to_zero_enabled": sizing.scale_to_zero,
         "creator": entity.creator,
         "creation_timestamp": entity.created_at_ms,
-        "state": {
-            "deployment": status.deployment.value,
-            "deployment_state_message": status.message,
-            "replicas": {"ready": status.ready, "starting": status.starting, "draining": status.draining},
-        },
     }
-    if status.check is not None:
-        document["state"]["check"] = encode_check(status.check)
     if sizing.size is not None:
         document["workload_size"] = sizing.size.value
     else:
@@ -330,13 +374,17 @@ def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]
         document["instance_profile_arn"] = entity.instance_profile_arn
     if entity.alias is not None:
         document["entity_alias"] = entity.alias
+        document["follow_alias"] = entity.follow_alias
     return document
 
 
 def _encode_model(entity: ServedEntity) -> dict[str, Any]:
     if entity.external is not None:
         return {"external_model": encode_external_model(entity.external)}
-    return {} if entity.model is None else {"entity_name": entity.model.name, "entity_version": entity.model.version}
+    if entity.model is None:
+        return {}
+    version = {} if entity.is_waiting else {"entity_version": entity.model.version}
+    return {"entity_name": entity.model.name, **version}
 
 
 def _as_served_model(entity: Mapping[str, Any]) -> dict[str, Any]:

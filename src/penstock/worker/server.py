@@ -9,6 +9,7 @@ holds open, for the next process in this slot.
 """
 
 import contextlib
+import fcntl
 import logging
 import os
 import selectors
@@ -45,6 +46,7 @@ MAX_ANSWER_BYTES = 256 << 20
 """A larger answer is refused: the gateway holds an answer whole before it passes it on."""
 _RECEIVE_BYTES = 128 << 10
 _SEND_TIMEOUT_S = 30.0
+_STDERR = 2
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +155,7 @@ class Server:
 
     def _accept(self) -> None:
         try:
-            connection, _ = self._listener.accept()
+            connection = _away_from_streams(self._listener.accept()[0])
         except BlockingIOError:
             return
         connection.settimeout(_SEND_TIMEOUT_S)
@@ -230,6 +232,14 @@ class Server:
                     self._look(0)
                 if job.is_cancelled or job.peer.is_gone:
                     return
+
+
+def _away_from_streams(connection: socket.socket) -> socket.socket:
+    """The connection under a number that no model prints to, though it has closed its standard streams."""
+    if connection.fileno() > _STDERR:
+        return connection
+    with connection:
+        return socket.socket(fileno=fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, _STDERR + 1))
 
 
 def _frames(request_id: int, answer: Answer) -> list[bytes]:

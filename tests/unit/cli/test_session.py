@@ -101,6 +101,8 @@ STATUS = {
     "local_url": "http://127.0.0.1:2",
     "pid": 77,
     "mlflow_url": "http://127.0.0.1:1/mlflow/",
+    "limits": "kept by the kernel",
+    "gpus": ["0"],
 }
 
 
@@ -115,7 +117,7 @@ def test_a_running_stack_is_found_by_its_home(tmp_path: Path) -> None:
     home = Home(tmp_path)
     stack_file(home, json.dumps(STATUS))
     with lock(home.lock_file):
-        assert running_stack(tmp_path) == RunningStack(token="pst_secret", **STATUS)
+        assert running_stack(tmp_path) == RunningStack(token="pst_secret", **{**STATUS, "gpus": ("0",)})
 
 
 def test_what_a_dead_stack_left_behind_is_no_running_stack(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from penstock.control.autoscaler import Autoscaler
 from penstock.domain.endpoint import Endpoint
+from penstock.domain.events import Event, EventKind
 from penstock.domain.limits import Windows
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.sizing import Sizing
@@ -55,11 +56,12 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.changed: list[set[str]] = []
+        self.told: list[tuple[str, Event]] = []
         database: Any = FakeDatabase([self.endpoint])
         cluster: Any = FakeCluster(self.seen)
         limits = replace(LIMITS, windows=WINDOWS)
         self.autoscaler = Autoscaler(
-            database, cluster, limits, self.scales, lambda names: self.changed.append(set(names))
+            database, cluster, limits, self.scales, lambda names: self.changed.append(set(names)), self.told.extend
         )
 
     def second(self, *calls: float, gateways: tuple[int, ...] = (1, 2)) -> int:
@@ -76,6 +78,8 @@ def test_p3_4_the_calls_of_all_gateways_count_together() -> None:
     assert bench.second(1.0, 1.0) == 1
     assert bench.second(3.0, 3.0) == 2
     assert bench.changed[-1] == {"x"}
+    event = Event(EventKind.SCALED, "From 1 to 2 replicas.", 1, "m-1")
+    assert bench.told == [(BETWEEN.id, event)], "the first number is no event"
 
 
 def test_p3_4_while_a_gateway_is_silent_nothing_is_decided() -> None:

@@ -9,14 +9,15 @@ from cryptography.fernet import Fernet
 
 from penstock.control.secrets import Secrets
 from penstock.domain.access import ADMINS, Principal
-from penstock.domain.endpoint import Endpoint, EndpointConfig
+from penstock.domain.endpoint import Endpoint, EndpointConfig, complete, switch
 from penstock.domain.errors import InternalError, InvalidParameterValue, PermissionDenied
 from penstock.domain.secrets import Plaintext, Sealed
 from penstock.domain.traffic import Route
 from penstock.stores.database import Database
+from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
-from unit.builders import empty_endpoint, entity, specs_of
+from unit.builders import empty_endpoint, entity, specs_of, updating
 
 AT = "served_entities[0].environment_vars"
 REFERENCE = {"KEY": "{{secrets/s/k}}", "PLAIN": "x"}
@@ -108,6 +109,29 @@ def test_a_value_that_cannot_be_opened_stops_a_rotation_and_nothing_is_lost(benc
     bench.secrets.delete("s", "z", "ann")
     assert bench.secrets.rotate() == 3
     assert len(bench.file.read_text().split()) == 1
+
+
+def test_configs_of_the_past_are_sealed_anew_too_unless_their_key_is_lost(bench: Bench) -> None:
+    own = entity(environment=REFERENCE, sealed=bench.secrets.sealed_for(AT, REFERENCE, "ann"))
+    endpoint = updating(empty_endpoint(), own)
+    bench.database.insert_endpoint(endpoint)
+    bench.database.save_endpoint(updating(complete(switch(endpoint)), entity("2")))
+    bench.database.save_endpoint(complete(updating(complete(switch(endpoint)), entity("2"))))
+    bench.secrets.delete_scope("s", "ann")
+    assert bench.store.sample() is not None, "the key file is needed for what may come back"
+    assert bench.secrets.rotate() == 1
+    bench.restart()
+
+    def kept() -> Sealed:
+        first = HistoryStore(bench.database.engine).versions(endpoint.id)[-1]
+        return first.config.entities[0].sealed["KEY"]
+
+    assert bench.keys.open(kept()) == b"canary"
+    before = kept()
+    bench.file.write_text(Fernet.generate_key().decode())
+    bench.restart()
+    assert bench.secrets.rotate() == 0
+    assert kept() == before
 
 
 def test_with_another_key_the_entity_tells_what_is_wrong_and_a_new_put_mends_it(bench: Bench) -> None:

@@ -30,6 +30,7 @@ V1, V2 = entity("1"), entity("2")
 CREATED = updating(empty_endpoint(), V1)
 LIVE = live(V1)
 UPDATING = updating(LIVE, V2)
+WAITING = updating(LIVE, entity("", name="w", alias="champion", follow_alias=True))
 
 
 def seen(endpoint: Endpoint, state: ReplicaState = ReplicaState.READY) -> list[Replica]:
@@ -50,6 +51,9 @@ def seen(endpoint: Endpoint, state: ReplicaState = ReplicaState.READY) -> list[R
         (fail(UPDATING, {"m-2": "boom"}), True, "UPDATE_FAILED", 1, 2),
         (updating(fail(UPDATING, {"m-2": "boom"}), V2), True, "IN_PROGRESS", 1, 3),
         (updating(fail(CREATED, {"m-1": "boom"}), V1), False, "IN_PROGRESS", None, 2),
+        (WAITING, True, "IN_PROGRESS", 1, 2),
+        (updating(WAITING, V2), True, "IN_PROGRESS", 1, 3),
+        (stop(WAITING, 5), False, "NOT_UPDATING", 1, None),
         (stop(LIVE, 5), False, "NOT_UPDATING", 1, None),
         (updating(stop(LIVE, 5), V1), True, "IN_PROGRESS", 1, 2),
     ],
@@ -64,6 +68,9 @@ def seen(endpoint: Endpoint, state: ReplicaState = ReplicaState.READY) -> list[R
         "v2 failed",
         "new attempt after v2 failed",
         "new attempt after v1 failed",
+        "v2 waits for a model",
+        "v3 in place of v2 that waited",
+        "stopped while v2 waited",
         "stopped",
         "started again",
     ],
@@ -149,9 +156,18 @@ def test_what_is_said_of_one_entity(endpoint: Endpoint, which: str, states: list
 
 def test_an_entity_without_a_ready_replica_is_recovering_and_says_why() -> None:
     assert LIVE.active is not None
-    dead = replicas(LIVE, LIVE.active, ReplicaState.RESTARTING, message="The process was killed by signal 9.")
+    why = "The process was killed by signal 9."
+    times = {"ended_at_ms": 1_700_000_000_000, "retry_at_ms": 1_700_000_001_600}
+    dead = replicas(LIVE, LIVE.active, ReplicaState.RESTARTING, message=why, deaths=4, **times)
     status = entity_status(LIVE, LIVE.active, V1, dead)
-    assert status == EntityStatus(Deployment.RECOVERING, "The process was killed by signal 9.", starting=1)
+    story = f"{why} It has ended 4 times in a row. The next is started at 2023-11-14 22:13:21 UTC."
+    assert status == EntityStatus(Deployment.RECOVERING, story, starting=1)
+    again = [replace(replica, state=ReplicaState.STARTING) for replica in dead]
+    story = f"{why} It has ended 4 times in a row. Another has been started."
+    assert entity_status(LIVE, LIVE.active, V1, again).message == story
+    back = [replace(replica, state=ReplicaState.READY, deaths=1) for replica in dead]
+    story = f"At 2023-11-14 22:13:20 UTC a replica ended and was replaced. {why}"
+    assert entity_status(LIVE, LIVE.active, V1, back) == EntityStatus(Deployment.READY, story, ready=1)
     assert entity_status(LIVE, LIVE.active, V1, []).deployment is Deployment.RECOVERING
     assert entity_status(LIVE, LIVE.active, V1, []).message
 

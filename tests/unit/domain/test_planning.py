@@ -17,7 +17,7 @@ from penstock.domain.planning import (
 )
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.routing import build_table
-from penstock.domain.sizing import Sizing, WorkloadSize
+from penstock.domain.sizing import Sizing, WorkloadSize, WorkloadType
 from penstock.domain.traffic import Route
 from unit.builders import CHECK, LIMITS, empty_endpoint, entity, failed_update, live, replicas, specs_of, updating
 
@@ -30,6 +30,7 @@ LIVE = live(entity("1"))
 UPDATING = updating(LIVE, entity("2"))
 SWITCHING = switch(UPDATING)
 DONE = complete(SWITCHING)
+WAITING = updating(LIVE, entity("", name="w", alias="champion", follow_alias=True), now_ms=-9_000_000)
 OLD = replicas(LIVE, LIVE.active)
 NEW = replicas(UPDATING, UPDATING.pending)
 FAILED_BEFORE = {"load_failed": True, "deaths": 3, "message": "boom"}
@@ -123,6 +124,7 @@ ROWS: dict[str, tuple[Endpoint | None, list[Replica], Routing, list[Action]]] = 
         [],
     ),
     "a stopped endpoint starts nothing": (stop(LIVE, 5), [], routed(stop(LIVE, 5)), []),
+    "what waits for a model starts nothing, and has no time limit": (WAITING, OLD, routed(LIVE), []),
     "a deleted endpoint's replicas are stopped": (None, OLD + NEW, routed(), stops(OLD + NEW)),
     "a deleted endpoint's replicas stay until gateways know": (None, OLD, routed(settled=False), []),
     "a change of traffic alone starts nothing": (
@@ -202,3 +204,15 @@ def test_an_endpoint_made_anew_under_the_same_name_does_not_inherit_replicas() -
 def test_failing_leaves_the_endpoint_where_the_table_says() -> None:
     failed = fail(UPDATING, {"m-2": "boom"})
     assert plan(failed, OLD, routed(failed), 3000, LIMITS, {}) == ()
+
+
+def test_what_needs_a_gpu_is_not_started_where_there_is_none() -> None:
+    """Neither a new config, which has failed, nor an active one, whose machine has lost its GPU."""
+    with_gpu = entity("2", sizing=Sizing(workload_type=WorkloadType.GPU_SMALL))
+    pending = updating(LIVE, with_gpu)
+    failure = FailUpdate({"m-2": "workload_type GPU_SMALL needs 1 GPU; this machine has none."})
+    assert plan(pending, OLD, routed(LIVE), 2000, LIMITS, {}) == (failure,)
+    assert plan(live(with_gpu), [], routed(live(with_gpu)), 2000, LIMITS, {}) == ()
+    (start,) = plan(pending, OLD, routed(LIVE), 2000, replace(LIMITS, gpus=1), {})
+    assert isinstance(start, StartReplica)
+    assert start.spec.gpus == 1

@@ -2,9 +2,10 @@
 
 import pytest
 
+from penstock.domain.environment import EnvManager
 from penstock.domain.replica import ReplicaSpec
 from penstock.domain.served_entity import ModelVersion
-from penstock.processes.launch import WorkerLaunch
+from penstock.processes.launch import EnvironmentSettings, WorkerLaunch
 from penstock.processes.worker import agent_environment
 
 WORKSPACE = {"DATABRICKS_HOST": "http://127.0.0.1:8000", "DATABRICKS_TOKEN": "agent"}
@@ -22,6 +23,7 @@ def launch(tracking_token: str | None = "fetching") -> WorkerLaunch:
         agent_token="agent",
         tracking_uri="http://127.0.0.1:5000",
         tracking_token=tracking_token,
+        environments=EnvironmentSettings("/nowhere/envs", EnvManager.AUTO, None, {}),
         spec=ReplicaSpec("k-0", "key", "e" * 32, "e", "m-1", 1, ModelVersion("m", "1")),
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +109,19 @@ def test_a_grandchild_that_keeps_the_pipe_open_does_not_keep_us_waiting(tmp_path
 
     capturing(tmp_path, use)
     assert read_log(tmp_path / "start.log", 100) == "said"
+
+
+def test_whoever_prints_on_for_ever_does_not_keep_us_reading(tmp_path: Path) -> None:
+    """As a process does that has left its session before its parent died."""
+
+    def use(capture: Capture) -> None:
+        with subprocess.Popen(["/usr/bin/yes"], stdout=capture.write_end) as endless:
+            os.close(capture.write_end)
+            capture.finish()
+            endless.wait(10)  # nobody reads any more
+
+    capturing(tmp_path, use)
+    assert len(read_log(tmp_path / "start.log", 8 << 20)) <= 1 << 20
 
 
 def test_output_goes_to_the_log_of_the_moment(tmp_path: Path) -> None:

@@ -5,20 +5,24 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
 from penstock.domain.access import Grant, GranteeKind, Level, Principal, Token
-from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
+from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig, complete, switch
 from penstock.domain.errors import ResourceAlreadyExists
+from penstock.domain.history import ConfigVersion, Outcome
 from penstock.domain.secrets import Sealed, SecretScope
 from penstock.domain.served_entity import ModelVersion, ServedEntity
 from penstock.domain.sessions import Session
 from penstock.domain.traffic import Route
 from penstock.stores import database as module
 from penstock.stores.database import Database, DatabaseUnusable
+from penstock.stores.events import EventStore
+from penstock.stores.history import HistoryStore
 from penstock.stores.secrets import SecretStore
 
 CONFIG = EndpointConfig(
@@ -60,6 +64,17 @@ def file(tmp_path: Path) -> Path:
 
 def opened(file: Path) -> Database:
     return Database.open(f"sqlite:///{file}")
+
+
+def migrate(file: Path, revision: str) -> None:
+    """Bring an empty database to the schema of an older release."""
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
 
 
 def test_everything_comes_back_after_a_restart(file: Path) -> None:
@@ -118,13 +133,7 @@ def test_sessions_come_back_and_go_with_their_token(file: Path) -> None:
 
 
 def test_state_of_the_first_schema_is_brought_along(file: Path) -> None:
-    engine = create_engine(f"sqlite:///{file}")
-    with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    engine.dispose()
+    migrate(file, "0001")
     old = {"id": "e" * 32, "name": "x", "creator": "ann", "created_at_ms": 1, "updated_at_ms": 2}
     with sqlite3.connect(file) as raw:
         raw.execute("INSERT INTO endpoints VALUES (?, ?, ?, ?)", ("e" * 32, "x", 1, json.dumps(old)))
@@ -136,6 +145,43 @@ def test_state_of_the_first_schema_is_brought_along(file: Path) -> None:
     assert endpoint.grants == (Grant(GranteeKind.USER, "ann", Level.CAN_MANAGE),)
     assert database.principals() == [Principal("admin", ("admins",)), Principal("ann")]
     assert len(database.tokens()) == 3
+    database.close()
+
+
+def test_endpoints_of_before_history_begin_theirs_with_the_configs_that_they_have(file: Path) -> None:
+    migrate(file, "0004")
+    document = json.loads(msgspec.json.encode(ENDPOINT))
+    for config in (document["active"], document["pending"]):
+        del config["author"], config["reason"]
+        config["entities"][0]["creator"] = "bob"
+    for part in ("rejected", "lost_aliases"):
+        del document[part]
+    bare = {"id": "b" * 32, "name": "y", "creator": "ann", "created_at_ms": 1, "updated_at_ms": 2}
+    first = {**document, "id": "f" * 32, "name": "z", "active": None, "update": "IN_PROGRESS", "failures": {}}
+    with sqlite3.connect(file) as raw:
+        for endpoint in (document, bare, first):
+            row = (endpoint["id"], endpoint["name"], 1, json.dumps(endpoint))
+            raw.execute("INSERT INTO endpoints VALUES (?, ?, ?, ?)", row)
+    raw.close()
+    database = opened(file)
+    store = HistoryStore(database.engine)
+    kept = database.endpoint("x")
+    assert kept is not None
+    assert kept.active is not None
+    assert kept.active.author == "bob"
+    assert store.versions(ENDPOINT.id) == [
+        ConfigVersion(kept.pending, Outcome.FAILED, {"m-1": "boom"}),
+        ConfigVersion(kept.active, Outcome.COMPLETED),
+    ]
+    assert store.versions("b" * 32) == []
+    (waiting,) = store.versions("f" * 32)
+    assert (waiting.config.version, waiting.outcome) == (4, Outcome.IN_PROGRESS)
+    assert EventStore(database.engine).events(ENDPOINT.id) == []
+    endpoint = database.endpoint("z")
+    assert endpoint is not None
+    database.save_endpoint(complete(switch(endpoint)))
+    (version,) = store.versions("f" * 32)
+    assert (version.outcome, version.config.author) == (Outcome.COMPLETED, "bob")
     database.close()
 
 

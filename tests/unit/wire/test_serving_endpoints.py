@@ -75,6 +75,66 @@ def test_a_version_is_a_number_or_an_alias(version: object, number: str | None, 
     assert (request.version, request.alias) == (number, alias)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"entity_version": "@champion"},
+        {"entity_version": "3", "entity_alias": "champion"},
+        {"entity_version": 3, "entity_alias": "champion"},
+        {"entity_version": "@champion", "entity_alias": "champion"},
+        {"entity_alias": "champion"},
+    ],
+)
+def test_an_alias_to_follow_comes_as_it_is_asked_for_or_as_it_is_told(given: dict[str, Any]) -> None:
+    (request,) = decoded(served_entities=[{"entity_name": "a.b.m", "follow_alias": True, **given}]).entities
+    assert (request.version, request.alias, request.follow_alias) == (None, "champion", True)
+    served = request.resolved("2" * 32, ModelVersion("a.b.m", "3", 5), "me", 7)
+    assert (served.name, served.alias, served.follow_alias) == ("m-champion", "champion", True)
+
+
+def test_without_the_field_an_alias_is_not_followed() -> None:
+    told = {"entity_name": "m", "entity_version": "3", "entity_alias": "champion"}
+    (request,) = decoded(served_entities=[told]).entities
+    assert (request.version, request.alias, request.follow_alias) == ("3", None, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "fragment"),
+    [
+        ({"entity_version": "3"}, "follow_alias: came with version '3'"),
+        ({"entity_version": "@v1"}, "entity_version: got the alias 'v1'"),
+        ({"entity_version": "@a b"}, "entity_version: got the alias 'a b'"),
+        ({"entity_version": "@"}, "without the name of an alias"),
+        ({"entity_version": "@a", "entity_alias": "b"}, "name two aliases"),
+        ({}, "entity_version"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(given: dict[str, Any], fragment: str) -> None:
+    with pytest.raises(InvalidParameterValue) as refused:
+        decoded(served_entities=[{"entity_name": "m", "follow_alias": True, **given}])
+    assert "config.served_entities[0]" in str(refused.value)
+    assert fragment in str(refused.value)
+
+
+def test_an_external_model_follows_nothing() -> None:
+    external = {"provider": "openai", "name": "x", "task": "llm/v1/chat", "openai_config": {}}
+    with pytest.raises(InvalidParameterValue, match="no alias to follow"):
+        decoded(served_entities=[{"external_model": external, "follow_alias": True}])
+
+
+def test_what_waits_for_its_model_says_so() -> None:
+    waiting = updating(empty_endpoint(), entity("", name="e", alias="champion", follow_alias=True), entity("1"),
+                       routes=(Route("e", 50), Route("m-1", 50)))  # fmt: skip
+    document = encode_detailed(waiting, is_ready=False, status_of=status_from(waiting, []))
+    assert document["state"] == {"ready": "NOT_READY", "config_update": "IN_PROGRESS", "suspend": "NOT_SUSPENDED"}
+    first, second = document["pending_config"]["served_entities"]
+    assert (first["entity_name"], first["entity_alias"], first["follow_alias"]) == ("m", "champion", True)
+    assert "entity_version" not in first
+    assert first["state"]["deployment"] == second["state"]["deployment"] == "DEPLOYMENT_CREATING"
+    assert first["state"]["deployment_state_message"] == "Waits for model 'm' alias 'champion'."
+    assert "every served entity" in second["state"]["deployment_state_message"]
+
+
 def test_both_names_of_a_route_are_read() -> None:
     routes = [
         {"served_model_name": "a", "traffic_percentage": 40},
@@ -137,6 +197,10 @@ def test_unknown_fields_are_ignored_at_every_level() -> None:
         (
             {"served_entities": [{**E, "environment_vars": {"PENSTOCK_REQUEST_TIMEOUT_S": "nan"}}]},
             "environment_vars.PENSTOCK_REQUEST_TIMEOUT_S: got 'nan'; wanted a number from 0.1 to 3600",
+        ),
+        (
+            {"served_entities": [{**E, "environment_vars": {"PENSTOCK_MEMORY_LIMIT_MB": "4 GB"}}]},
+            "environment_vars.PENSTOCK_MEMORY_LIMIT_MB: got '4 GB'; wanted a number from 64 to 16777216",
         ),
         (
             {"served_entities": [{**E, "environment_vars": {"PENSTOCK_QUEUE_SIZE": "1.5"}}]},
