@@ -117,14 +117,17 @@ class Stack:
         psutil.wait_procs(family, timeout=10)
 
 
-def start_stack(home: Path, *options: str, env: dict[str, str] | None = None) -> Stack:
-    """Start `penstock up` and wait for its line."""
+def start_stack(home: Path, *options: str, env: dict[str, str] | None = None, user: int | None = None) -> Stack:
+    """Start `penstock up`, as another user if one is given, and wait for its line."""
     process = subprocess.Popen(
         [sys.executable, "-m", "penstock", "up", "--json", "--port", "0", "--home", str(home), *options],
         stdout=subprocess.PIPE,
         stderr=(home.parent / f"{home.name}.stderr").open("w"),
         text=True,
         env=clean_environment(env),
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -195,11 +198,16 @@ def register_echo(version: str, name: str = MODEL) -> str:
 
 def register_broken(name: str = BROKEN) -> str:
     """Log and register a model that cannot be loaded."""
+    return register_code(name, "broken_model.py")
+
+
+def register_code(name: str, file: str) -> str:
+    """Log and register a model that is a file of `tests/support`; returns the registry's version number."""
     mlflow.set_experiment("tests")
     with mlflow.start_run():
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(SUPPORT / "broken_model.py"),
+            python_model=str(SUPPORT / file),
             registered_model_name=name,
             pip_requirements=["mlflow"],
         )

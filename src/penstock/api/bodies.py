@@ -9,13 +9,11 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
-from pydantic_core import ErrorDetails
 
 from penstock.domain.errors import InvalidParameterValue, PayloadTooLarge
+from penstock.wire.body import describe
 
 MAX_BODY_BYTES = 4 << 20
-_MAX_SHOWN = 80
-_MAY_BE_SECRET = frozenset({"environment_vars", "external_model"})
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -32,7 +30,7 @@ def body_of_type(model: type[_M]) -> Callable[[Request], Awaitable[_M]]:
             return model.model_validate_json(data)
         except ValidationError as exc:
             hides_input = model.model_config.get("hide_input_in_errors", False)
-            raise InvalidParameterValue(_describe(exc, hides_input=hides_input)) from exc
+            raise InvalidParameterValue(describe(exc, hides_input=hides_input)) from exc
 
     return decode
 
@@ -67,32 +65,3 @@ def body_schemas() -> dict[str, Any]:
     _, document = models_json_schema([(model, "validation") for model in _documented], ref_template=_REF_TEMPLATE)
     schemas: dict[str, Any] = document.get("$defs", {})
     return schemas
-
-
-def _describe(error: ValidationError, *, hides_input: bool = False) -> str:
-    first = error.errors(include_url=False)[0]
-    field = ""
-    for part in first["loc"]:
-        if isinstance(part, int):
-            field += f"[{part}]"
-        elif part not in {"str", "int"}:  # the members of a union are no part of the body
-            field += f".{part}" if field else str(part)
-    if first["type"] == "json_invalid":
-        return f"The body is not valid JSON: {first['ctx']['error']}."
-    wanted = first["msg"][:1].lower() + first["msg"][1:]
-    if first["type"] == "missing":
-        return f"{field}: missing; it is required."
-    if hides_input:
-        return f"{field or 'The body'}: {wanted}; what came is not shown."
-    return f"{field or 'The body'}: got {_shown(first)}; {wanted}."
-
-
-def _shown(error: ErrorDetails) -> str:
-    """What came, for the message: never the value of an environment variable or a key of an external model."""
-    came = error["input"]
-    if not _MAY_BE_SECRET.isdisjoint(error["loc"]):
-        return f"a value of type {type(came).__name__}, which is not shown"
-    if isinstance(came, dict | list) and came:
-        return f"an object of {len(came)} field(s)" if isinstance(came, dict) else f"a list of {len(came)}"
-    shown = repr(came)
-    return shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…"

@@ -2,7 +2,21 @@
 
 import typer
 
-from penstock.cli import autoscaler, endpoints, history, login, models, principals, quickstart, secrets, stack, tokens
+from penstock.cli import (
+    apply,
+    autoscaler,
+    backup,
+    endpoints,
+    faults,
+    history,
+    login,
+    models,
+    principals,
+    quickstart,
+    secrets,
+    stack,
+    tokens,
+)
 
 app = typer.Typer(
     name="penstock",
@@ -19,7 +33,11 @@ app.command()(stack.ps)
 app.command()(stack.env)
 app.command()(login.login)
 app.command()(stack.doctor)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command("version")(stack.show_version)
+app.command()(apply.apply)
+app.command()(apply.export)
 app.add_typer(endpoints.app, name="endpoints")
 endpoints.app.add_typer(history.app)
 app.add_typer(models.app, name="models")
@@ -27,6 +45,7 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(autoscaler.app, name="autoscaler")
+app.add_typer(faults.app, name="faults")
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """What replicas printed: the build log (until a replica is ready) and the service log (from then on)."""
 
 import contextlib
+import re
 import shutil
 from pathlib import Path
 
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import ResourceDoesNotExist
+from penstock.domain.housekeeping import LogFile
 from penstock.domain.limits import Limits
 from penstock.domain.replica import ReplicaSpec, replica_specs
 from penstock.domain.scaling import sizing_bounds
@@ -13,6 +15,8 @@ from penstock.runtime.capture import read_log
 
 MAX_LOG_BYTES = 1 << 20
 """The end of a log that is given out."""
+_NAME = re.compile(r"([0-9a-f]+)-\d+\.(?:build|service)\.log(?:\.1)?")
+"""A slot, whose name begins with the key of its deployment, and the kind."""
 
 
 def log_file(logs: Path, spec: ReplicaSpec, kind: str) -> Path:
@@ -47,3 +51,15 @@ def remove_logs(logs: Path, endpoint_name: str) -> None:
     """Delete the logs of an endpoint that is gone."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(logs / endpoint_name)
+
+
+def replica_logs(logs: Path, now_s: float) -> list[LogFile]:
+    """All log files of replicas, those of former ones included."""
+    found = []
+    for path in logs.glob("[!.]*/*/*"):
+        name = _NAME.fullmatch(path.name)
+        if name is not None:
+            with contextlib.suppress(FileNotFoundError):
+                idle_s = now_s - path.stat().st_mtime
+                found.append(LogFile(str(path.relative_to(logs)), path.parent.parent.name, name[1], idle_s))
+    return found

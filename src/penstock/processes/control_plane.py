@@ -25,6 +25,7 @@ from penstock.control.environments import sweep_environments
 from penstock.control.events import Events
 from penstock.control.follower import Follower
 from penstock.control.history import History
+from penstock.control.housekeeping import Housekeeping
 from penstock.control.load import Loads, Usages
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
@@ -36,6 +37,7 @@ from penstock.control.sessions import Sessions
 from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
+from penstock.faults import fault_point
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.runtime.environments import Environments
 from penstock.settings import Home
@@ -120,6 +122,7 @@ async def _running(
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
+    housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -148,6 +151,7 @@ async def _running(
             loops.create_task(follower.run(), name="follow aliases"),
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
+            loops.create_task(housekeeping.run(), name="clean up"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
@@ -201,6 +205,7 @@ def _ensure_first_token(home: Home, database: Database) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secret + "\n")
+    fault_point("token-before-rename")
     temporary.replace(home.token_file)
 
 

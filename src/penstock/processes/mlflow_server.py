@@ -30,14 +30,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _kill_session)
     die_with_parent(launch.parent_pid, signal.SIGTERM)
     home = Home(Path(launch.home))
-    artifacts = home.mlflow / "artifacts"
-    artifacts.mkdir(parents=True, exist_ok=True)
+    home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
     # The socket's name is relative to `run`, where this process was started: a long home does not fit an address.
     server = subprocess.Popen(  # noqa: S603 - our own arguments
         [
             *(sys.executable, "-P", "-m", "mlflow", "server"),
-            *("--backend-store-uri", f"sqlite:///{home.mlflow / 'mlflow.db'}"),
-            *("--artifacts-destination", str(artifacts)),
+            *("--backend-store-uri", f"sqlite:///{home.mlflow_database}"),
+            *("--artifacts-destination", str(home.mlflow_artifacts)),
             *("--workers", "1"),
             *("--uvicorn-opts", f"--uds {MLFLOW} --log-level warning"),
         ],

@@ -31,6 +31,7 @@ from penstock.domain.devices import VISIBLE, assign
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState, may_be_forked
 from penstock.domain.secrets import Plaintext
+from penstock.faults import arm, fault_point, forget_fired
 from penstock.processes.environment import (
     environment_settings,
     kill_leftovers,
@@ -105,6 +106,8 @@ async def supervise(settings: Settings, on_ready: OnReady) -> None:
     _make_folders(home)
     with _lock_of(home), _logging_to(home):
         kill_leftovers(home)
+        forget_fired(home.run)
+        arm(settings.fault, home.run)
         for unfinished in home.artifacts.glob(f"*{PARTIAL_SUFFIX}"):
             shutil.rmtree(unfinished, ignore_errors=True)
         Environments(home.environments).remove_unfinished()
@@ -409,6 +412,7 @@ class Supervisor:
         }
         temporary = self._home.status_file.with_suffix(".new")
         temporary.write_text(json.dumps(document))
+        fault_point("status-before-rename")
         temporary.replace(self._home.status_file)
 
     async def _stop_all(self) -> None:
@@ -417,6 +421,7 @@ class Supervisor:
         Once the gateways are gone nobody waits for a prediction: a replica that is still at one is not waited for.
         """
         self._stopping.set()
+        self._listener.close()  # once the gateways have closed theirs, a new connection is refused and waits for nobody
         for role, grace_s in _GRACE_S.items():
             for child in [child for child in self._tree if child.plan.role == role]:
                 self._tree.remove(child.plan.name, grace_s)

@@ -263,10 +263,10 @@ def encode_detailed(
     """`ServingEndpointDetailed`, for a caller of that level; `task` is what its models say they do."""
     document = _encode_head(endpoint, is_ready, task)
     if endpoint.active is not None:
-        document["config"] = _encode_config(endpoint.active, status_of)
+        document["config"] = encode_config(endpoint.active, status_of)
     if endpoint.pending is not None:
         document["pending_config"] = {
-            **_encode_config(endpoint.pending, status_of),
+            **encode_config(endpoint.pending, status_of),
             "start_time": endpoint.pending.started_at_ms,
         }
     document["route_optimized"] = endpoint.route_optimized
@@ -316,7 +316,8 @@ def _encode_head(endpoint: Endpoint, is_ready: bool, task: str | None) -> dict[s
     return document
 
 
-def _encode_config(config: EndpointConfig, status_of: StatusOf) -> dict[str, Any]:
+def encode_config(config: EndpointConfig, status_of: StatusOf) -> dict[str, Any]:
+    """A config, with what is seen of its entities."""
     entities = [_encode_entity(entity, status_of(config, entity)) for entity in config.entities]
     return {
         "served_entities": entities,

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import ValidationError
 
-from penstock.api.bodies import _describe
 from penstock.domain.errors import InvalidParameterValue
+from penstock.wire.body import describe
 from penstock.wire.endpoint_settings import (
     AiGatewayInput,
     In,
@@ -184,4 +184,4 @@ def test_telemetry_has_tables_or_a_profile() -> None:
 def test_a_field_of_the_wrong_form_is_refused_by_name(kind: type[In], document: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError) as refused:
         read(kind, **document)
-    assert _describe(refused.value).startswith(told)
+    assert describe(refused.value).startswith(told)

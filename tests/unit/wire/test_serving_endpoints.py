@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from penstock.api.bodies import _describe
 from penstock.domain.endpoint import Endpoint, fail, stop
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.served_entity import ModelVersion
 from penstock.domain.sizing import Sizing, WorkloadSize, WorkloadType
 from penstock.domain.traffic import Route
+from penstock.wire.body import describe
 from penstock.wire.serving_endpoints import (
     CreateEndpoint,
     EndpointCoreConfigInput,
@@ -33,7 +33,7 @@ def refusal(document: object) -> str:
     """What a create with this body is refused with."""
     with pytest.raises(ValidationError) as refused:
         CreateEndpoint.model_validate_json(document if isinstance(document, bytes) else json.dumps(document))
-    return _describe(refused.value)
+    return describe(refused.value)
 
 
 E = {"entity_name": "m", "entity_version": "1"}
