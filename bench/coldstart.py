@@ -1,33 +1,50 @@
-"""How long a replica takes from nothing to its first answer: forked, and afresh; and what it costs.
+"""How long an endpoint at zero takes to its first answer: its replica forked, and started afresh; and what it costs.
 
     python bench/coldstart.py [--rounds N] [--json FILE]
 
-Two endpoints serve the same scikit-learn model; the replicas of one are forked, those of the other start as processes
-of their own, because it sets a variable that libraries read when they are loaded. Each round kills both replicas, one
-after the other, and asks at once. Times are from when the supervisor begins to start the new one: before that it
-waits, the longer the more often a replica has died.
+Two models, each behind two endpoints that sleep after a second without a request. `lean` is a logistic regression of two
+columns; `full` is a custom pyfunc: mixed columns, pandas, a scikit-learn pipeline. The replicas of one endpoint are
+forked; those of the other start as processes of their own, because it sets a variable that libraries read when they
+are loaded. Each round waits until all four sleep and asks one after the other. Times are the client's, from the
+request to its whole answer; `cold_start_ms` is what the answer's header says that it waited for a replica.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
-import signal
+import platform
 import statistics
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
+import mlflow
+import mlflow.pyfunc
+import pandas as pd
 import psutil
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.linear_model import register_linear
 from support.stack import MANAGEMENT, Stack, start_stack, use_registry, wait_for
 
-ROW = {"dataframe_records": [{"x": 1.0, "n": 2.0}]}
+ROWS = {
+    "lean": {"dataframe_records": [{"x": 1.0, "n": 2.0}]},
+    "full": {"dataframe_records": [{"x": 1.0, "n": 2, "city": "Nowhere", "when": "2026-11-22T10:00:00"}]},
+}
 KINDS = {"forked": {}, "afresh": {"OMP_NUM_THREADS": "1"}}
+MIB = 1 << 20
 
 
 def main() -> None:
@@ -49,54 +66,127 @@ def main() -> None:
 
 
 def measure(stack: Stack, rounds: int) -> dict[str, Any]:
-    """Times, CPU and memory of both kinds, interleaved."""
+    """All four endpoints, interleaved."""
     use_registry(stack)
-    register_linear("linear")
+    register_linear("lean")
+    register_full("full")
     wait_for(lambda: [p for p in stack.ps("zygote") if p["state"] == "ready"], "the fork server")
-    for kind, variables in KINDS.items():
-        served = {"entity_name": "linear", "entity_version": "1", "environment_vars": variables}
-        stack.call("POST", MANAGEMENT, {"name": kind, "config": {"served_entities": [served]}}).raise_for_status()
-        stack.wait_ready(kind)
-    seen: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
+    for model in ROWS:
+        for kind, variables in KINDS.items():
+            serve(stack, model, kind, variables)
+    load_before = os.getloadavg()
+    seen: dict[str, list[dict[str, float]]] = {endpoint: [] for endpoint in endpoints()}
     for _ in range(rounds):
-        for kind in KINDS:
-            seen[kind].append(one_start(stack, kind))
-    zygote = psutil.Process(stack.ps("zygote")[0]["pid"])
-    kinds = {
-        kind: {
-            "first_answer_ms": _spread([elapsed * 1000 for elapsed, _, _ in runs]),
-            "cpu_ms": _spread([cpu * 1000 for _, cpu, _ in runs]),
-            "private_mib": _spread([private for _, _, private in runs]),
+        for endpoint in seen:
+            wait_for(lambda name=endpoint: is_asleep(stack, name), f"{endpoint} to sleep")
+            seen[endpoint].append(one_wake(stack, endpoint))
+    models = {
+        model: {
+            **{
+                kind: {name: spread([run[name] for run in seen[f"{model}-{kind}"]]) for name in FIGURES}
+                for kind in KINDS
+            },
+            "times_faster": ratio(seen, model, "first_answer_ms"),
+            "times_less_cpu": ratio(seen, model, "cpu_ms"),
         }
-        for kind, runs in seen.items()
+        for model in ROWS
     }
-    ratio = kinds["afresh"]["first_answer_ms"]["median"] / kinds["forked"]["first_answer_ms"]["median"]
+    zygote = psutil.Process(stack.ps("zygote")[0]["pid"])
     return {
         "bench": "coldstart",
         "rounds": rounds,
-        "kinds": kinds,
-        "times_faster": round(ratio, 1),
-        "zygote_rss_mib": round(zygote.memory_info().rss / 2**20, 1),
-        "load_average": os.getloadavg(),
+        "models": models,
+        "zygote_rss_mib": round(zygote.memory_info().rss / MIB, 1),
+        "machine": {
+            "cores": os.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "python": platform.python_version(),
+            "kernel": platform.release(),
+            "mlflow": importlib.metadata.version("mlflow"),
+            "load_average_before": load_before,
+            "load_average_after": os.getloadavg(),
+        },
     }
 
 
-def one_start(stack: Stack, endpoint: str) -> tuple[float, float, float]:
-    """Kill the replica and ask: seconds from start to answer, CPU seconds of the new process, its private MiB."""
-    stack.ask(endpoint, ROW).raise_for_status()
-    before = stack.ps("replica", endpoint)[0]["pid"]
-    os.kill(before, signal.SIGKILL)
-    while psutil.pid_exists(before):
-        time.sleep(0.001)
-    stack.ask(endpoint, ROW).raise_for_status()
-    answered = time.time()
-    process = stack.ps("replica", endpoint)[0]
-    replica = psutil.Process(process["pid"])
+FIGURES = ("first_answer_ms", "cold_start_ms", "next_answer_ms", "cpu_ms", "private_mib")
+
+
+def one_wake(stack: Stack, endpoint: str) -> dict[str, float]:
+    """Ask an endpoint that sleeps, and once more; what both took, and what the new process cost until then."""
+    body = ROWS[endpoint.partition("-")[0]]
+    asked = time.perf_counter()
+    answer = stack.ask(endpoint, body)
+    answered = time.perf_counter()
+    answer.raise_for_status()
+    replica = psutil.Process(stack.ps("replica", endpoint)[0]["pid"])
     spent = replica.cpu_times()
-    return answered - process["started_at"] / 1000, spent.user + spent.system, replica.memory_full_info().uss / 2**20
+    private = replica.memory_full_info().uss
+    again = time.perf_counter()
+    stack.ask(endpoint, body).raise_for_status()
+    return {
+        "first_answer_ms": (answered - asked) * 1000,
+        "cold_start_ms": float(answer.headers["x-penstock-cold-start"]),
+        "next_answer_ms": (time.perf_counter() - again) * 1000,
+        "cpu_ms": (spent.user + spent.system) * 1000,
+        "private_mib": private / MIB,
+    }
 
 
-def _spread(values: list[float]) -> dict[str, float]:
+def endpoints() -> list[str]:
+    return [f"{model}-{kind}" for model in ROWS for kind in KINDS]
+
+
+def serve(stack: Stack, model: str, kind: str, variables: dict[str, str]) -> None:
+    served = {
+        "entity_name": model,
+        "entity_version": "1",
+        "scale_to_zero_enabled": True,
+        "environment_vars": {"PENSTOCK_SCALE_TO_ZERO_AFTER_S": "1", **variables},
+    }
+    body = {"name": f"{model}-{kind}", "config": {"served_entities": [served]}}
+    stack.call("POST", MANAGEMENT, body).raise_for_status()
+    stack.wait_ready(f"{model}-{kind}")
+
+
+def is_asleep(stack: Stack, endpoint: str) -> bool:
+    return [process["state"] for process in stack.ps("replica", endpoint)] == ["asleep"]
+
+
+def register_full(name: str) -> None:
+    """A pipeline over numbers and words, in a custom pyfunc, with an input example."""
+    frame = pd.DataFrame({"x": [0.0, 1.0] * 50, "n": range(100), "day": [0, 4] * 50, "city": ["nowhere", "here"] * 50})
+    columns = ColumnTransformer([("words", OneHotEncoder(), ["city"])], remainder=StandardScaler())
+    pipeline = make_pipeline(columns, RandomForestClassifier(20)).fit(frame, [0, 1] * 50)
+    inputs = [("x", "double"), ("n", "long"), ("city", "string"), ("when", "datetime")]
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pickled = Path(folder) / "pipeline.pkl"
+        pickled.write_bytes(cloudpickle.dumps(pipeline))
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("full_model.py")),
+            artifacts={"pipeline": str(pickled)},
+            signature=ModelSignature(
+                inputs=Schema([ColSpec(DataType[kind], column) for column, kind in inputs]),
+                params=ParamSchema([ParamSpec("threshold", DataType.double, 0.5)]),
+            ),
+            input_example=pd.DataFrame(ROWS["full"]["dataframe_records"]).assign(
+                when=lambda frame: pd.to_datetime(frame["when"])
+            ),
+            registered_model_name=name,
+            pip_requirements=["scikit-learn"],
+        )
+
+
+def ratio(seen: dict[str, list[dict[str, float]]], model: str, figure: str) -> float:
+    afresh, forked = (
+        statistics.median(run[figure] for run in seen[f"{model}-{kind}"]) for kind in ("afresh", "forked")
+    )
+    return round(afresh / forked, 1)
+
+
+def spread(values: list[float]) -> dict[str, float]:
     return {
         "median": round(statistics.median(values), 1),
         "min": round(min(values), 1),

@@ -21,6 +21,8 @@ from support.stack import (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--report-dir", type=Path, metavar="DIR", help="where the security tests write their reports")
+    parser.addoption("--full", action="store_true", help="run the fault tests at full length")
+    parser.addoption("--report", type=Path, metavar="FILE", help="where the fault tests write their report")
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS
+from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS, machine_share_mb
 from penstock.domain.devices import VISIBLE, usable
 from penstock.domain.environment import EnvManager
 from penstock.domain.limits import Limits, Machine, Windows
+from penstock.faults import VARIABLE, BadFault, parse_faults
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 PARTIAL_SUFFIX = ".partial"
@@ -130,6 +131,8 @@ class Settings:
     """`PENSTOCK_WHEELHOUSE`: a folder of wheels that is the only place from which environments are built."""
     hold_timeout_s: float = 60.0
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
+    fault: str = ""
+    """`PENSTOCK_FAULT`: where processes are to crash, for tests; nowhere by default."""
     alias_poll_s: float = 10.0
     """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
     limits: Limits = field(default_factory=Limits)
@@ -161,6 +164,7 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
         env_manager=EnvManager(_choice(environment, "PENSTOCK_ENV_MANAGER", tuple(EnvManager), EnvManager.AUTO)),
         wheelhouse=_folder(environment, "PENSTOCK_WHEELHOUSE"),
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
+        fault=_fault(environment),
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         limits=Limits(
             cores=machine.cores,
@@ -172,7 +176,8 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
             process_limit=_whole(environment, TASKS, defaults.process_limit, *RANGES[TASKS]),
             file_limit=_whole(environment, FILES, defaults.file_limit, *RANGES[FILES]),
             gpus=len(devices),
-            replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30),
+            replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30)
+            or machine_share_mb(machine.memory_mb),
             windows=Windows(
                 stable_s=stable_s,
                 panic_s=_whole(
@@ -222,6 +227,15 @@ def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...],
 def _folder(environment: Mapping[str, str], name: str) -> Path | None:
     value = environment.get(name)
     return Path(value).expanduser().resolve() if value else None
+
+
+def _fault(environment: Mapping[str, str]) -> str:
+    text = environment.get(VARIABLE, "")
+    try:
+        parse_faults(text)
+    except BadFault as exc:
+        raise BadSetting(f"{VARIABLE}: {exc}.") from None
+    return text
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

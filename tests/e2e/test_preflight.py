@@ -25,7 +25,6 @@ from penstock.domain.model_check import ModelCheck, Preflight, Sample
 from penstock.domain.model_traits import ModelTraits
 from penstock.domain.prediction import ExecutorKind
 from penstock.processes.preflight import CheckFailed, Plan, check_model
-from support.linear_model import register_linear
 from support.load import Load
 from support.moody import register_moody, save_moody
 from support.stack import MANAGEMENT, Stack, clean_environment, penstock, wait_for
@@ -117,25 +116,6 @@ def test_p3_8_talking_models_are_asked_once_and_others_at_every_start(stack: Sta
 
 
 LOAD_ONLY = {"PENSTOCK_PREFLIGHT": "load"}
-
-
-def test_r10_a_corrupt_artifact_is_named_and_the_old_version_serves_on(stack: Stack, create: Create) -> None:
-    create("intact", served(register_moody("intact", version="1"), "intact"))
-    with Load(stack, "intact", workers=2) as load:
-        for model, damage, told in (
-            ("cut", lambda file: file.write_bytes(file.read_bytes()[:200]), "(in model.pkl)"),
-            ("gone", Path.unlink, "model.pkl"),
-        ):
-            before = set((stack.home / "mlflow").rglob("model.pkl"))
-            register_linear(model)
-            (pickled,) = set((stack.home / "mlflow").rglob("model.pkl")) - before
-            damage(pickled)
-            failed = update(stack, "intact", "1", model)
-            assert failed["state"]["config_update"] == "UPDATE_FAILED"
-            assert told in state(failed, "pending_config")["deployment_state_message"]
-            assert failed["state"]["ready"] == "READY"
-    assert load.outcomes.failed == {}
-    assert load.outcomes.sent > 0
 
 
 def checked(folder: Path, **fields: Any) -> ModelCheck:

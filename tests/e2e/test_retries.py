@@ -1,59 +1,14 @@
-"""R1, R2 in short: replicas are killed under load, and no request fails that may be begun twice."""
+"""Who may be begun again when a replica dies, and what its callers are told; R1 and R2 are in `tests/faults`."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from support.linear_model import register_linear
 from support.load import Load
 from support.stack import MANAGEMENT, Stack, entity, refused, wait_for
-
-ROW = {"dataframe_records": [{"x": 1.5, "n": 2, "s": "hello"}]}
-
-
-@pytest.fixture(scope="module")
-def killable(stack: Stack) -> Iterator[str]:
-    """An endpoint of a scikit-learn model with two replicas."""
-    register_linear("killable")
-    served = {"entity_name": "killable", "entity_version": "1", "workload_size": "Medium"}
-    body = {"name": "killable", "config": {"served_entities": [served]}}
-    assert stack.call("POST", MANAGEMENT, body).status_code == 200
-    stack.wait_ready("killable")
-    yield "killable"
-    stack.call("DELETE", f"{MANAGEMENT}/killable")
-
-
-def test_r1_a_killed_replica_costs_no_request(stack: Stack, killable: str) -> None:
-    """One of the two, again and again, over at least two thousand requests and six deaths."""
-    killed = 0
-    with Load(stack, killable, workers=6, body=ROW) as load:
-        while load.outcomes.sent < 2000 or killed < 6:
-            replicas = wait_for(lambda: (pids := _ready(stack, killable)) and len(pids) == 2 and pids, "both replicas")
-            os.kill(replicas[killed % 2], signal.SIGKILL)
-            killed += 1
-            before = load.outcomes.sent
-            wait_for(lambda load=load, before=before: load.outcomes.sent > before + 100, "answers")
-    assert load.outcomes.failed == {}
-
-
-def _ready(stack: Stack, endpoint: str) -> list[int]:
-    return [process["pid"] for process in stack.ps("replica", endpoint) if process["state"] == "ready"]
-
-
-def test_r2_all_replicas_killed_at_once_cost_no_request(stack: Stack, killable: str) -> None:
-    for _ in range(3):
-        wait_for(lambda: len([p for p in stack.ps("replica", killable) if p["state"] == "ready"]) == 2, "both replicas")
-        with Load(stack, killable, workers=6, body=ROW) as load:
-            wait_for(lambda load=load: load.outcomes.sent > 50, "load")
-            for process in stack.ps("replica", killable):
-                os.kill(process["pid"], signal.SIGKILL)
-            before = load.outcomes.sent
-            wait_for(lambda load=load, before=before: load.outcomes.sent > before + 50, "answers")
-        assert load.outcomes.failed == {}
 
 
 def test_a_body_that_kills_ends_two_replicas_and_nobody_elses_request(stack: Stack) -> None:

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import requests
 
-from support.stack import MANAGEMENT, QUERY, SUPPORT, Stack, wait_for
+from support.stack import MANAGEMENT, QUERY, Stack, register_code, wait_for
 
 
 class Counted:
@@ -54,14 +53,7 @@ class Counted:
 @contextmanager
 def serving_counted(stack: Stack, file: Path) -> Iterator[Counted]:
     """The endpoint while the block runs."""
-    mlflow.set_experiment("tests")
-    with mlflow.start_run():
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(SUPPORT / "counted_model.py"),
-            registered_model_name="counted",
-            pip_requirements=["mlflow"],
-        )
+    register_code("counted", "counted_model.py")
     served = {
         "name": "counted-1",
         "entity_name": "counted",

@@ -198,11 +198,16 @@ def register_echo(version: str, name: str = MODEL) -> str:
 
 def register_broken(name: str = BROKEN) -> str:
     """Log and register a model that cannot be loaded."""
+    return register_code(name, "broken_model.py")
+
+
+def register_code(name: str, file: str) -> str:
+    """Log and register a model that is a file of `tests/support`; returns the registry's version number."""
     mlflow.set_experiment("tests")
     with mlflow.start_run():
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(SUPPORT / "broken_model.py"),
+            python_model=str(SUPPORT / file),
             registered_model_name=name,
             pip_requirements=["mlflow"],
         )

@@ -54,6 +54,7 @@ def test_every_variable_is_read() -> None:
         request_timeout_s=0.1,
         queue_size=0,
         memory_mb=2000,
+        replica_memory_mb=1488,
         memory_limit_mb=64,
         process_limit=16,
         file_limit=1000000,

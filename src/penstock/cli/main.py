@@ -7,6 +7,7 @@ from penstock.cli import (
     autoscaler,
     backup,
     endpoints,
+    faults,
     history,
     login,
     models,
@@ -44,6 +45,7 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(autoscaler.app, name="autoscaler")
+app.add_typer(faults.app, name="faults")
 
 
 def main() -> None:

@@ -38,6 +38,13 @@ _SAMPLES = {
     Sample.SKIPPED: "not asked: PENSTOCK_PREFLIGHT=load",
     Sample.NOT_REACHED: "not reached: the model did not load",
 }
+_BRIEFLY = {
+    Sample.ANSWERED: "loaded, example answered",
+    Sample.FAILED: "loaded, example failed",
+    Sample.NO_EXAMPLE: "loaded, has no example",
+    Sample.SKIPPED: "loaded",
+    Sample.NOT_REACHED: "not loaded",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +125,7 @@ def findings(check: ModelCheck) -> Iterable[tuple[str, str]]:
 
 def brief(check: dict[str, Any]) -> str:
     """A check as the API tells it, in a few words."""
-    sample = check["sample"].replace("_", " ")
-    return f"example {sample}, loaded in {check['load_s']:.1f} s"
+    return f"{_BRIEFLY[Sample(check['sample'])]}, {check['load_s']:.1f} s"
 
 
 def _environment(variables: Sequence[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from penstock.domain.planning import Routing
 from penstock.domain.routing import RoutingTable, succeed
+from penstock.faults import fault_point
 from penstock.wire.messages import (
     MAX_LINE_BYTES,
     Acknowledge,
@@ -64,6 +65,7 @@ class Publisher:
         line = encode_line(Table(table))
         for writer in self._writers.values():
             push_line(writer, line)
+        fault_point("table-after-send")
 
     @property
     def is_settled(self) -> bool:

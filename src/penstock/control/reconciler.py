@@ -29,6 +29,7 @@ from penstock.domain.planning import (
 )
 from penstock.domain.replica import ReplicaSpec
 from penstock.domain.shares import promised_bytes
+from penstock.faults import fault_point
 from penstock.stores.database import Database
 from penstock.stores.keyring import Undecryptable
 
@@ -96,6 +97,7 @@ class Reconciler:
                 await self._supervisor.rest(slot)
             case StopReplica(slot=slot):
                 await self._supervisor.stop(slot)
+                fault_point("stop-after-ask")
             case SwitchTraffic():
                 self._save(endpoint, lambda planned: switch(planned, self._checks(planned)))
             case CompleteUpdate():
@@ -126,7 +128,9 @@ class Reconciler:
             if endpoint is None
             else known_check(endpoint, spec.deployment, self._cluster.replicas_of(endpoint.name))
         )
+        fault_point("launch-before-ask")
         await self._supervisor.launch(spec, secrets, is_asleep=is_asleep, check=check)
+        fault_point("launch-after-ask")
 
     def _save(self, planned: Endpoint | None, change: Callable[[Endpoint], Endpoint]) -> None:
         """Apply a change to the stored endpoint and publish what it makes of the routing table.

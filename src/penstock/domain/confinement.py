@@ -35,8 +35,8 @@ _LOOKING_SHARE = 0.02
 """Of a core, what looking at one replica may cost, unless it is so dear that it would not be looked at for a second."""
 _DEAREST_S = 1.0
 
-_LEAK_SHARE = 0.85
-LEAK_FOR_S = 2.0
+_LEAK_SHARE = 0.8
+LEAK_FOR_S = 1.0
 """Memory that is not given back in this time is taken for a leak."""
 
 
@@ -74,7 +74,7 @@ def confinement_of(environment: Mapping[str, str], workload_type: WorkloadType, 
     """
     memory_mb = limits.memory_limit_mb
     if memory_mb is None:
-        memory_mb = _least(TYPE_MEMORY_MB.get(workload_type), _machine_share_mb(limits.memory_mb))
+        memory_mb = _least(TYPE_MEMORY_MB.get(workload_type), machine_share_mb(limits.memory_mb))
     if MEMORY in environment:
         memory_mb = int(environment[MEMORY])
     return Confinement(
@@ -106,7 +106,7 @@ def oom(used_mb: int, cap_mb: int) -> str:
 class Growth:
     """How a replica's memory has grown since it became ready.
 
-    Memory that comes and goes with requests is no leak. So what counts is the least that was seen in the last seconds,
+    Memory that comes and goes with requests is no leak. So what counts is the least that was seen in the last second,
     and of the room only that which was left when the replica became ready: a model that fills most of its cap from the
     beginning is not replaced again and again.
     """
@@ -151,8 +151,8 @@ def look_again_s(usage: Usage, confinement: Confinement, cost_s: float) -> float
     return max(soon_s, _OFTENEST_S, min(cost_s / _LOOKING_SHARE, _DEAREST_S))
 
 
-def _machine_share_mb(machine_mb: int | None) -> int | None:
-    """What one replica may have of the machine, so that it cannot take the machine down."""
+def machine_share_mb(machine_mb: int | None) -> int | None:
+    """What replicas, one or all of them, may have of the machine, so that they cannot take it down."""
     if machine_mb is None:
         return None
     return max(machine_mb - max(int(machine_mb * _RESERVED_SHARE), _RESERVED_MB), _LEAST_MEMORY_MB)

@@ -3,7 +3,7 @@
 Load is the number of calls waiting or at work, on average in each second. Two windows are looked at, as in Knative's
 autoscaler: the *stable* one tells what is needed, the short *panic* one whether to hurry.
 
-    up      the average over the stable window needs more replicas, or that over the panic window at least twice as many
+    up      the averages over both windows need more replicas, or that over the panic window at least twice as many
     down    the highest panic average within the stable window would fit into fewer
     zero    nothing at all was asked for the time after which the entity may sleep
 
@@ -104,7 +104,7 @@ def desired_replicas(
     if not current:
         return bounds.clamp(panic)
     stable = _needed(_average(history[-windows.stable_s :]))
-    wanted = max(stable, panic if panic >= PANIC_FACTOR * current else 0)
+    wanted = panic if panic >= PANIC_FACTOR * current else min(stable, panic)
     if wanted > current:
         return bounds.clamp(wanted)
     if len(history) < windows.stable_s:

@@ -16,6 +16,8 @@ from penstock.gateway.exchange import Begin, Exchange
 
 MAX_HEAD_BYTES = 64 << 10
 _LINGER_S = 2.0
+_IDLE_DRAIN_S = 1.0
+"""How long a connection without a request is kept when the gateway drains."""
 _OFFER_HEADERS = frozenset((b"connection", b"upgrade", b"http2-settings"))
 
 
@@ -164,14 +166,22 @@ class HttpConnection(asyncio.Protocol):
             self._adjust_reading()
 
     def drain(self) -> None:
-        """Close as soon as what has begun is answered."""
+        """Close after the next answer; without a next request, after a while.
+
+        A request that is on its way to an idle connection while it is closed would be lost, and not every client may
+        send it again.
+        """
         self.is_draining = True
-        if self._transport is not None and not self._exchanges:
-            is_all_sent = not self._transport.get_write_buffer_size()
-            self._close()
-            if is_all_sent:
-                # Under TLS a close waits for the client's, and a client that is idle does not send it.
-                asyncio.get_running_loop().call_later(_LINGER_S, self.abort)
+        asyncio.get_running_loop().call_later(_IDLE_DRAIN_S, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self._transport is None or self._exchanges:
+            return
+        is_all_sent = not self._transport.get_write_buffer_size()
+        self._close()
+        if is_all_sent:
+            # Under TLS a close waits for the client's, and a client that is idle does not send it.
+            asyncio.get_running_loop().call_later(_LINGER_S, self.abort)
 
     def abort(self) -> None:
         """Close at once."""

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 
+from penstock.faults import fault_point
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.table import CurrentTable
 from penstock.wire.messages import (
@@ -46,6 +47,7 @@ async def _follow_once(sockets: SocketFolder, table: CurrentTable, meter: LoadMe
         while (message := await read_message(reader, tables)) is not None:
             table.swap(message.table)
             _log.info("routing table %d is in use", message.table.version)
+            fault_point("table-before-acknowledge")
             writer.write(encode_line(Acknowledge(message.table.version)))
             await writer.drain()
     finally:

@@ -3,16 +3,19 @@
 import hashlib
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
+from penstock.domain.requirements import unmet
 from penstock.flavors.pyfunc import one_line, root_cause
 from penstock.processes.launch import CheckLaunch, begin, report_failure, report_ready
-from penstock.processes.model_environment import EnvironmentUnusable, settle
+from penstock.processes.model_environment import EnvironmentUnusable, installed, settle
 from penstock.processes.preflight import CheckFailed, check_model, plan_for
 from penstock.stores.artifacts import fetch
 from penstock.stores.model_files import traits_in
+from penstock.stores.model_requirements import read_needs
 
 FAILED, BAD_URI, NOT_FOUND = 1, 2, 4
 """Exit codes, those of the command."""
@@ -43,7 +46,10 @@ def main() -> None:
     except CheckFailed as exc:
         report_failure(launch, str(exc), exc.check)
         sys.exit(FAILED)
-    report_ready(launch, check)
+    problems = (
+        () if environment else tuple(f"Not met here: {text}" for text in unmet(read_needs(folder).lines, installed))
+    )
+    report_ready(launch, replace(check, problems=(*check.problems, *problems)))
 
 
 def _folder(launch: CheckLaunch) -> Path:

@@ -37,6 +37,7 @@ from penstock.control.sessions import Sessions
 from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
+from penstock.faults import fault_point
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.runtime.environments import Environments
 from penstock.settings import Home
@@ -204,6 +205,7 @@ def _ensure_first_token(home: Home, database: Database) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secret + "\n")
+    fault_point("token-before-rename")
     temporary.replace(home.token_file)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from penstock import faults
 from penstock.domain.devices import VISIBLE
 from penstock.processes.launch import EnvironmentSettings
 from penstock.processes.package_indexes import build_variables, pip_files, pip_options
@@ -18,6 +19,7 @@ _PASSED_TO_REPLICAS = frozenset(
         *("PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
         *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+        faults.VARIABLE,
     )
 )
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}

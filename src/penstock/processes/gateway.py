@@ -100,10 +100,10 @@ async def _serve(launch: GatewayLaunch) -> None:
     gateway.is_draining = True
     for server in servers:
         server.close()
-    for connection in list(connections):
-        connection.drain()
     deadline = loop.time() + _DRAIN_TIMEOUT_S
-    while connections and loop.time() < deadline:  # noqa: ASYNC110 - connections end in callbacks, not in tasks
+    while connections and loop.time() < deadline:
+        for connection in [connection for connection in connections if not connection.is_draining]:
+            connection.drain()  # the last ones were accepted just before the servers closed
         await asyncio.sleep(0.02)
     follower.cancel()
     await table.close()

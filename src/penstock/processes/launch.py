@@ -12,12 +12,13 @@ from typing import TypeVar
 import msgspec
 from pythonjsonlogger.json import JsonFormatter
 
+from penstock import faults
 from penstock.domain.environment import EnvManager
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
 from penstock.runtime.parent import die_with_parent
-from penstock.settings import TlsFiles
+from penstock.settings import Home, TlsFiles
 from penstock.wire.messages import StatusReport, encode_line
 
 
@@ -115,6 +116,7 @@ def begin(kind: type[_L], *, dies_at_once: bool = True) -> _L:
     if dies_at_once:
         die_with_parent(launch.parent_pid)
     log_as_json(logging.StreamHandler())
+    faults.arm(os.environ.pop(faults.VARIABLE, ""), Home(Path(launch.home)).run)  # popped: not for its own children
     return launch
 
 

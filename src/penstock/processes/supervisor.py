@@ -31,6 +31,7 @@ from penstock.domain.devices import VISIBLE, assign
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState, may_be_forked
 from penstock.domain.secrets import Plaintext
+from penstock.faults import arm, fault_point, forget_fired
 from penstock.processes.environment import (
     environment_settings,
     kill_leftovers,
@@ -105,6 +106,8 @@ async def supervise(settings: Settings, on_ready: OnReady) -> None:
     _make_folders(home)
     with _lock_of(home), _logging_to(home):
         kill_leftovers(home)
+        forget_fired(home.run)
+        arm(settings.fault, home.run)
         for unfinished in home.artifacts.glob(f"*{PARTIAL_SUFFIX}"):
             shutil.rmtree(unfinished, ignore_errors=True)
         Environments(home.environments).remove_unfinished()
@@ -409,6 +412,7 @@ class Supervisor:
         }
         temporary = self._home.status_file.with_suffix(".new")
         temporary.write_text(json.dumps(document))
+        fault_point("status-before-rename")
         temporary.replace(self._home.status_file)
 
     async def _stop_all(self) -> None:

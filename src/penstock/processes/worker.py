@@ -12,6 +12,7 @@ from pathlib import Path
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.model_traits import ModelTraits
 from penstock.domain.served_entity import ModelVersion
+from penstock.faults import fault_point
 from penstock.flavors.pyfunc import one_line, root_cause
 from penstock.processes.launch import WorkerLaunch, begin, forget_instructions, report_failure, report_ready
 from penstock.processes.model_environment import EnvironmentUnusable, settle
@@ -58,6 +59,7 @@ def main(*, is_forked: bool = False) -> None:
     told = f"executor {plan.executor}, input example: {check.sample}"
     _log.info("%s, ready after %.3f s, %s, %s", how, elapsed_s, told, where)
     is_idempotent = own.get("PENSTOCK_IDEMPOTENT", "true" if traits.is_idempotent else "false") == "true"
+    fault_point("replica-before-ready")
     report_ready(launch, check, environment)
     listener = socket.socket(fileno=launch.listen_fd)
     Server(listener, predictor.answer, plan.executor, is_idempotent=is_idempotent).run()

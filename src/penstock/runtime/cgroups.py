@@ -107,13 +107,16 @@ class Cgroups:
         (leaf / "cgroup.procs").write_text(str(pid))
 
     def usage(self, pid: int, at_s: float) -> Usage | None:
-        """What the replica uses; pages of files, which the kernel drops when it needs to, are not counted."""
+        """What the replica uses; None if it is not in its leaf.
+
+        Pages of files, which the kernel drops when it needs to, are not counted.
+        """
         leaf = self._leaf(pid)
         memory = dict(line.split() for line in _read(leaf / "memory.stat").splitlines())
-        tasks = _read(leaf / "pids.current").strip()
+        tasks = int(_read(leaf / "pids.current") or 0)
         if not tasks:
             return None
-        return Usage(sum(int(memory.get(name, 0)) for name in ("anon", "shmem", "kernel")), int(tasks), at_s)
+        return Usage(sum(int(memory.get(name, 0)) for name in ("anon", "shmem", "kernel")), tasks, at_s)
 
     def oom_kills(self, pid: int) -> int:
         """How many of the replica's processes the kernel has killed because they were past the cap."""

@@ -26,6 +26,7 @@ import msgspec
 from penstock.domain.confinement import Confinement
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaState
+from penstock.faults import fault_point
 from penstock.runtime.capture import CappedLog, Capture
 from penstock.runtime.forker import Forker
 from penstock.runtime.restarts import deaths_in_a_row, restart_delay_s
@@ -267,6 +268,7 @@ class ProcessTree:
         child._status_bytes.clear()
         self._loop.add_reader(status_read, self._read_status, child)
         if process is not None:
+            fault_point("child-before-note")
             _log.info("%s started, pid %d", plan.name, process.pid)
             child._process, child.pid = process, process.pid
         self._on_change()
@@ -286,6 +288,7 @@ class ProcessTree:
             if exit_code is None:
                 _signal_session(pid, signal.SIGKILL)
             return
+        fault_point("fork-before-note")
         _log.info("%s forked, pid %d", child.plan.name, pid)
         child.pid = pid
         if exit_code is not None:
@@ -379,6 +382,7 @@ class ProcessTree:
             self._remember_end(child, child._reason or description)
             child.retry_at_ms = child.ended_at_ms + int(restart_delay_s(child.deaths) * 1000)
             child.state = ReplicaState.RESTARTING
+            fault_point("child-before-restart")
             child._timer = self._loop.call_later(restart_delay_s(child.deaths), self._start, child)
         self._on_change()
 

@@ -7,8 +7,8 @@ transaction: a crash loses and doubles neither.
 
 import json
 import time
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from penstock.domain.errors import ResourceAlreadyExists
 from penstock.domain.events import endpoint_events
 from penstock.domain.history import recorded
 from penstock.domain.sessions import Session
+from penstock.faults import fault_point
 from penstock.stores import events, history
 from penstock.stores.sql import metadata, transaction
 
@@ -133,7 +134,7 @@ class Database:
             document=msgspec.json.encode(endpoint).decode(),
         )
         try:
-            with self._transaction() as connection:
+            with self._changing() as connection:
                 connection.execute(row)
                 self._record(connection, None, endpoint, endpoint.creator)
         except sa.exc.IntegrityError as exc:
@@ -147,7 +148,7 @@ class Database:
             by: the principal whose doing it is; empty if it is our own.
         """
         here = endpoints.c.id == endpoint.id
-        with self._transaction() as connection:
+        with self._changing() as connection:
             document = connection.scalar(sa.select(endpoints.c.document).where(here))
             if document is None:
                 return
@@ -162,10 +163,18 @@ class Database:
 
     def delete_endpoint(self, endpoint_id: str) -> None:
         """Forget an endpoint, its history and its events."""
-        with self._transaction() as connection:
+        with self._changing() as connection:
             connection.execute(sa.delete(endpoints).where(endpoints.c.id == endpoint_id))
             history.forget(connection, endpoint_id)
             events.forget(connection, endpoint_id)
+
+    @contextmanager
+    def _changing(self) -> Iterator[sa.Connection]:
+        """The transaction of one change of an endpoint."""
+        with self._transaction() as connection:
+            yield connection
+            fault_point("config-before-commit")
+        fault_point("config-after-commit")
 
     def tokens(self) -> list[Token]:
         """All tokens, oldest first."""

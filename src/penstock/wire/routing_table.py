@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.domain.routing import RoutingTable
+from penstock.faults import fault_point
 
 
 def save_table(path: Path, table: RoutingTable) -> None:
@@ -16,7 +17,9 @@ def save_table(path: Path, table: RoutingTable) -> None:
         file.write(msgspec.json.encode(table))
         file.flush()
         os.fsync(file.fileno())
+    fault_point("table-before-rename")
     temporary.replace(path)
+    fault_point("table-after-rename")
 
 
 def load_table(path: Path) -> RoutingTable | None:

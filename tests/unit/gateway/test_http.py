@@ -623,11 +623,27 @@ def test_a_client_that_goes_away_takes_all_its_exchanges_with_it() -> None:
     script(run)
 
 
-def test_draining_closes_an_idle_connection_at_once() -> None:
+def test_draining_answers_the_next_request_on_an_idle_connection_and_closes_after_it() -> None:
+    """It may be on its way already, and its client need not be one that sends again."""
+
     async def run() -> None:
         client = FakeClient()
         await client.send(get("/1"))
         client.connection.drain()
+        assert not client.is_told_to_close
+        await client.send(get("/2"))
+        assert [answer.headers.get("connection") for answer in client.answers()] == [None, "close"]
+        assert client.transport.is_closed
+
+    script(run)
+
+
+def test_draining_closes_a_connection_that_stays_idle() -> None:
+    async def run() -> None:
+        client = FakeClient()
+        await client.send(get("/1"))
+        client.connection.drain()
+        await asyncio.sleep(1.1)
         assert client.transport.is_closed
         assert len(client.answers()) == 1
 
@@ -641,7 +657,7 @@ def test_draining_waits_for_no_idle_client_that_does_not_close() -> None:
         client = FakeClient()
         client.transport.waits_for_client = True
         client.connection.drain()
-        await client.settle()
+        await asyncio.sleep(1.1)
         assert client.transport.is_closed
         assert client.connections
         await asyncio.sleep(5)

@@ -1,0 +1,95 @@
+"""R8, R10, R11: models that hang, cannot be read or take their time; nobody but their own callers hears of it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faults.conftest import SLOW, slow
+from support.fault_report import FaultReport
+from support.linear_model import register_adder
+from support.processes import processes, wait_ready
+from support.stack import MANAGEMENT, Stack, refused, wait_for
+
+HANGS = -1.0
+LIMIT_S = 1
+
+
+def test_r8_a_model_that_hangs_on_some_inputs_costs_these_and_no_other(
+    arena: Stack, serve: Callable[..., str], fault: FaultReport
+) -> None:
+    """They get 504 at the time limit and the replica is replaced; the next request is answered."""
+    steady = serve("steady")
+    environment = {"PENSTOCK_REQUEST_TIMEOUT_S": str(LIMIT_S)}
+    hanging = serve("hanging", slow(0, **environment, HANGS_ON=str(HANGS)))
+    rounds = fault.length(2, 20)
+    with fault.load(arena, steady) as clients:
+        for _ in range(rounds):
+            (replica,) = wait_ready(arena, "replica", 1, hanging)
+            for x in range(99):
+                answer = arena.ask(hanging, {"dataframe_records": [{"x": float(x)}]})
+                assert answer.status_code == 200, answer.text
+            began_s = time.monotonic()
+            hung = arena.ask(hanging, {"dataframe_records": [{"x": HANGS}]})
+            refused(hung, 504, "DEADLINE_EXCEEDED")
+            assert time.monotonic() - began_s >= LIMIT_S * 0.9
+            fault.count(100)
+            wait_for(lambda pid=replica: pid not in [p.pid for p in processes(arena, "replica", hanging)], "its end")
+        clients.go_on(max(2000 - clients.sent, 100))
+    fault.note(hung=rounds)
+    fault.assert_faultless()
+    wait_ready(arena, "replica", 1, hanging)
+    assert arena.ask(hanging, {"dataframe_records": [{"x": 1.0}]}).status_code == 200
+
+
+def _fails_to_update(stack: Stack, endpoint: str, served: dict[str, Any], timeout_s: float = 60) -> str:
+    """Update to it; what the failure is said to be. The endpoint goes on."""
+    answer = stack.call("PUT", f"{MANAGEMENT}/{endpoint}/config", {"served_entities": [served]})
+    assert answer.status_code == 200, answer.text
+    failed = stack.wait(endpoint, timeout_s)
+    assert (failed["state"]["ready"], failed["state"]["config_update"]) == ("READY", "UPDATE_FAILED")
+    return failed["pending_config"]["served_entities"][0]["state"]["deployment_state_message"]
+
+
+def test_r10_a_corrupt_artifact_is_named_and_the_old_version_serves_on(
+    arena: Stack, serve: Callable[..., str], fault: FaultReport
+) -> None:
+    endpoint = serve("intact")
+    with fault.load(arena, endpoint) as clients:
+        for model, damage, told in (
+            ("cut", lambda file: file.write_bytes(file.read_bytes()[:200]), "(in model.pkl)"),
+            ("gone", Path.unlink, "model.pkl"),
+        ):
+            before = set((arena.home / "mlflow").rglob("model.pkl"))
+            register_adder(model, 0)
+            (pickled,) = set((arena.home / "mlflow").rglob("model.pkl")) - before
+            damage(pickled)
+            message = _fails_to_update(arena, endpoint, {"entity_name": model, "entity_version": "1"})
+            assert told in message
+        clients.go_on(max(2000 - clients.sent, 100))
+    fault.assert_faultless()
+
+
+@pytest.mark.timeout(1200)
+def test_r11_a_slow_load_is_waited_for_and_one_that_fails_late_changes_nothing(
+    arena: Stack, serve: Callable[..., str], fault: FaultReport
+) -> None:
+    """The old version serves all along."""
+    endpoint = serve("patient")
+    slow_s, late_s = fault.length(6, 120), fault.length(4, 90)
+    with fault.load(arena, endpoint) as clients:
+        began_s = time.monotonic()
+        message = _fails_to_update(arena, endpoint, slow(late_s, LOAD_FAILS="the weights are gone"), 300)
+        assert "the weights are gone" in message
+        assert time.monotonic() - began_s >= late_s
+        served = {"served_entities": [slow(slow_s)]}
+        assert arena.call("PUT", f"{MANAGEMENT}/{endpoint}/config", served).status_code == 200
+        document = arena.wait(endpoint, 600)
+        assert document["state"]["config_update"] == "NOT_UPDATING"
+        assert document["config"]["served_entities"][0]["entity_name"] == SLOW
+        clients.go_on(max(2000 - clients.sent, 100))
+    fault.note(load_s=slow_s, fails_after_s=late_s)
+    fault.assert_faultless()
+    assert set(fault.last.entities) == {"v1", "v2"}

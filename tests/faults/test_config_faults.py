@@ -1,0 +1,135 @@
+"""R12 to R15: configs change under load, at once, to something broken, and while they are being deleted."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from faults.conftest import adder, slow
+from support.fault_report import FaultReport
+from support.ledger import Entry, entries
+from support.moody import register_moody
+from support.processes import processes
+from support.stack import MANAGEMENT, Stack, split, wait_for
+
+MOODY = "moody"
+
+
+@dataclass
+class Configured:
+    """When an entity was part of the config that gateways route by: from before it was asked for to after it ended."""
+
+    entity: str
+    from_s: float
+    until_s: float = float("inf")
+
+    def covers(self, entry: Entry) -> bool:
+        """Whether it was so at any moment of a call."""
+        return (
+            entry.entity == self.entity and entry.sent_s <= self.until_s and entry.sent_s + entry.seconds >= self.from_s
+        )
+
+
+def test_r12_updates_back_and_forth_cost_no_request(
+    arena: Stack, serve: Callable[..., str], fault: FaultReport
+) -> None:
+    """Each answer comes from a version that was configured at that moment."""
+    endpoint = serve("swinging")
+    history = [Configured("v1", 0.0)]
+    updates = fault.length(6, 100)
+    with fault.load(arena, endpoint) as clients:
+        clients.go_on(200)
+        for number in range(updates):
+            config = {"served_entities": [adder("21"[number % 2])]}
+            asked_s = time.monotonic()
+            answer = arena.call("PUT", f"{MANAGEMENT}/{endpoint}/config", config)
+            assert answer.status_code == 200, answer.text
+            arena.wait_ready(endpoint)
+            history[-1].until_s = time.monotonic()
+            history.append(Configured(config["served_entities"][0]["name"], asked_s))
+        clients.go_on(max(2000 - clients.sent, 200))
+    fault.note(updates=updates)
+    fault.assert_faultless()
+    assert fault.requests >= 2000
+    found = [entry for file in sorted(fault.folder.glob("calls-*")) for entry in entries(file)]
+    assert [entry for entry in found if not any(config.covers(entry) for config in history)] == []
+
+
+def test_r12_a_split_is_kept_to(arena: Stack, serve: Callable[..., str], fault: FaultReport) -> None:
+    """90 to 10: within 1 % over 100,000 calls; in short within five standard deviations."""
+    served = [adder(version, replicas=1) for version in "12"]
+    endpoint = serve("parted", *served, traffic_config=split(v1=90, v2=10))
+    calls = fault.length(2000, 100_000)
+    with fault.load(arena, endpoint, rate_per_s=fault.length(400, 2000)) as clients:
+        clients.go_on(calls, timeout_s=3600)
+    fault.assert_faultless()
+    share = fault.last.entities["v2"] / fault.last.ok
+    fault.note(split_calls=fault.last.ok, split_share=round(share, 4))
+    assert abs(share - 0.1) <= (0.01 if fault.is_full else 5 * (0.1 * 0.9 / calls) ** 0.5)
+
+
+def test_r13_updates_that_fail_cost_no_request(arena: Stack, serve: Callable[..., str], fault: FaultReport) -> None:
+    """The old version answers all along; the endpoint is READY and says UPDATE_FAILED."""
+    endpoint = serve("stubborn")
+    register_moody(MOODY, predict="raise")
+    updates = fault.length(4, 100)
+    with fault.load(arena, endpoint) as clients:
+        for number in range(updates):
+            # the one cannot be loaded; the other can, and does not answer its own input example
+            model = ("broken", MOODY)[number % 2]
+            broken = {"served_entities": [{"name": "v2", "entity_name": model, "entity_version": "1"}]}
+            answer = arena.call("PUT", f"{MANAGEMENT}/{endpoint}/config", broken)
+            assert answer.status_code == 200, answer.text
+            document = arena.wait(endpoint)
+            assert document["state"] == {**document["state"], "ready": "READY", "config_update": "UPDATE_FAILED"}
+            assert document["config"]["config_version"] == 1
+        clients.go_on(max(2000 - clients.sent, 200))
+    fault.note(failed_updates=updates)
+    fault.assert_faultless()
+    assert fault.last.entities == {"v1": fault.last.ok}
+    assert fault.requests >= 2000
+    wait_for(lambda: len(processes(arena, "replica", endpoint)) == 2, "what the failed updates started to be gone")
+
+
+def test_r14_of_updates_at_once_one_is_accepted(arena: Stack, serve: Callable[..., str], fault: FaultReport) -> None:
+    """And the config that comes of it is that one, whole."""
+    endpoint = serve("crowded", adder("1", replicas=1))
+    rounds, at_once = fault.length(1, 10), 50
+
+    def update(number: int) -> int:
+        served = slow(5, **{f"V{i}": str(number) for i in range(20)})  # the first is not to end before the last is sent
+        return arena.call("PUT", f"{MANAGEMENT}/{endpoint}/config", {"served_entities": [served]}).status_code
+
+    for number in range(rounds):
+        with ThreadPoolExecutor(at_once) as pool:
+            statuses = list(pool.map(update, range(at_once)))
+        fault.count(at_once)
+        assert sorted(statuses) == [200, *[409] * (at_once - 1)]
+        accepted = statuses.index(200)
+        config = arena.wait_ready(endpoint)["config"]
+        assert config["config_version"] == number + 2
+        (served,) = config["served_entities"]
+        assert served["environment_vars"] == {"LOAD_S": "5", **{f"V{i}": str(accepted) for i in range(20)}}
+
+
+def test_r15_deleting_during_an_update_and_creating_again_leaves_nothing_behind(
+    arena: Stack, serve: Callable[..., str], fault: FaultReport
+) -> None:
+    """The endpoint of the same name is another one, and comes up; no replica of the old one stays."""
+    rounds = fault.length(3, 30)
+    for number in range(rounds):
+        serve("phoenix")
+        assert arena.call("PUT", f"{MANAGEMENT}/phoenix/config", {"served_entities": [adder("2")]}).status_code == 200
+        time.sleep(0.1 * number % 1)  # each round deletes at another moment of the update
+        assert arena.call("DELETE", f"{MANAGEMENT}/phoenix").status_code == 200
+        again = {"name": "phoenix", "config": {"served_entities": [adder("2", replicas=1)]}}
+        began_s = time.monotonic()
+        assert arena.call("POST", MANAGEMENT, again).status_code == 200
+        arena.wait_ready("phoenix", timeout_s=30)
+        wait_for(lambda: len(processes(arena, "replica", "phoenix")) == 1, "the old replicas to be gone", 30)
+        answer = arena.ask("phoenix", {"dataframe_records": [{"x": 1.0}]})
+        assert (answer.status_code, answer.headers["served-model-name"]) == (200, "v2")
+        fault.count(1)
+        fault.note(rounds=rounds, slowest_s=round(max(time.monotonic() - began_s, fault.told.get("slowest_s", 0)), 1))
+        assert arena.call("DELETE", f"{MANAGEMENT}/phoenix").status_code == 200
+    wait_for(lambda: not processes(arena, "replica", "phoenix"), "all replicas to be gone")
