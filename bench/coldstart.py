@@ -2,8 +2,8 @@
 
     python bench/coldstart.py [--rounds N] [--json FILE]
 
-Two models, each behind two endpoints that sleep after a second without a request. `lean` is a logistic regression of two
-columns; `full` is a custom pyfunc: mixed columns, pandas, a scikit-learn pipeline. The replicas of one endpoint are
+Two models, each behind two endpoints that sleep after a second without a request. `lean` is a logistic regression of
+two columns; `full` is a custom pyfunc: mixed columns, pandas, a scikit-learn pipeline. The replicas of one endpoint are
 forked; those of the other start as processes of their own, because it sets a variable that libraries read when they
 are loaded. Each round waits until all four sleep and asks one after the other. Times are the client's, from the
 request to its whole answer; `cold_start_ms` is what the answer's header says that it waited for a replica.
@@ -75,11 +75,11 @@ def measure(stack: Stack, rounds: int) -> dict[str, Any]:
         for kind, variables in KINDS.items():
             serve(stack, model, kind, variables)
     load_before = os.getloadavg()
-    seen: dict[str, list[dict[str, float]]] = {endpoint: [] for endpoint in endpoints()}
+    seen: dict[str, list[dict[str, float]]] = {f"{model}-{kind}": [] for model in ROWS for kind in KINDS}
     for _ in range(rounds):
-        for endpoint in seen:
+        for endpoint, wakes in seen.items():
             wait_for(lambda name=endpoint: is_asleep(stack, name), f"{endpoint} to sleep")
-            seen[endpoint].append(one_wake(stack, endpoint))
+            wakes.append(one_wake(stack, endpoint))
     models = {
         model: {
             **{
@@ -133,11 +133,8 @@ def one_wake(stack: Stack, endpoint: str) -> dict[str, float]:
     }
 
 
-def endpoints() -> list[str]:
-    return [f"{model}-{kind}" for model in ROWS for kind in KINDS]
-
-
 def serve(stack: Stack, model: str, kind: str, variables: dict[str, str]) -> None:
+    """An endpoint that sleeps soon."""
     served = {
         "entity_name": model,
         "entity_version": "1",
@@ -150,6 +147,7 @@ def serve(stack: Stack, model: str, kind: str, variables: dict[str, str]) -> Non
 
 
 def is_asleep(stack: Stack, endpoint: str) -> bool:
+    """Whether it has no process any more."""
     return [process["state"] for process in stack.ps("replica", endpoint)] == ["asleep"]
 
 
@@ -180,6 +178,7 @@ def register_full(name: str) -> None:
 
 
 def ratio(seen: dict[str, list[dict[str, float]]], model: str, figure: str) -> float:
+    """How many times more of a figure a replica takes that starts afresh."""
     afresh, forked = (
         statistics.median(run[figure] for run in seen[f"{model}-{kind}"]) for kind in ("afresh", "forked")
     )
@@ -187,6 +186,7 @@ def ratio(seen: dict[str, list[dict[str, float]]], model: str, figure: str) -> f
 
 
 def spread(values: list[float]) -> dict[str, float]:
+    """Median and extremes."""
     return {
         "median": round(statistics.median(values), 1),
         "min": round(min(values), 1),

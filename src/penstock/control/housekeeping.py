@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.control.cluster import Cluster
+from penstock.control.environments import models_in_use
 from penstock.control.logs import replica_logs
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import PenstockError
-from penstock.domain.housekeeping import unneeded_logs, unneeded_models
+from penstock.domain.housekeeping import KEPT_VERSIONS, unneeded_logs, unneeded_models
 from penstock.domain.served_entity import ServedEntity
 from penstock.stores.database import Database
 from penstock.stores.fetched_models import delete, set_aside, stored_models
+from penstock.stores.history import HistoryStore
 
 _EVERY_S = 600.0
 _UNTIL_KNOWN_S = 1.0
@@ -31,6 +33,7 @@ class Housekeeping:
     """Keeps the home folder from growing for ever."""
 
     database: Database
+    history: HistoryStore
     cluster: Cluster
     artifacts: Path
     logs: Path
@@ -63,7 +66,10 @@ class Housekeeping:
 
     def _take_models_out_of_use(self, endpoints: list[Endpoint]) -> list[Path]:
         """Nothing is awaited here: no endpoint can be stored between the look at what is needed and the renames."""
-        needed = {entity.model.artifact_key for entity in _entities(endpoints) if entity.model is not None}
+        needed = set(models_in_use(endpoints))
+        for endpoint in endpoints:
+            for version in self.history.versions(endpoint.id, KEPT_VERSIONS):
+                needed |= {entity.model.artifact_key for entity in version.config.entities if entity.model is not None}
         for name in self.cluster.endpoint_names():
             needed |= {replica.spec.model.artifact_key for replica in self.cluster.replicas_of(name)}
         there = stored_models(self.artifacts, time.time())

@@ -12,6 +12,8 @@ GRACE_S = 3600.0
 """What was used this recently stays, needed or not."""
 PARTIAL_GRACE_S = 86400.0
 """A fetch that has not ended for so long never will."""
+KEPT_VERSIONS = 5
+"""The models of so many versions of an endpoint's config stay, the newest, so that going back to one is quick."""
 MAX_FORMER_DEPLOYMENTS = 10
 """Of so many former deployments of an endpoint, those that wrote last, the logs are kept."""
 
@@ -32,7 +34,7 @@ def unneeded_models(models: Iterable[StoredModel], needed: Collection[str]) -> l
 
     Args:
         models: what there is.
-        needed: the artifact keys of every model that a config, or a replica that still runs, names.
+        needed: the artifact keys of every model that a config, one of late, or a replica that still runs names.
     """
     return [
         model.name

@@ -148,10 +148,12 @@ def _dump(document: Any) -> str:
 def load(folder: Path, traits: ModelTraits = ModelTraits()) -> Predictor:  # noqa: B008 - immutable
     """Load the model in a local folder.
 
+    MLflow's warnings of packages and a Python that differ are left out: who chose the environment has weighed that.
+
     Raises:
         Exception: whatever the model's own code raises while it is loaded.
     """
-    return Predictor(mlflow.pyfunc.load_model(str(folder)), traits)
+    return Predictor(mlflow.pyfunc.load_model(str(folder), suppress_warnings=True), traits)
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -122,6 +122,7 @@ async def _running(
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
+    housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -150,7 +151,7 @@ async def _running(
             loops.create_task(follower.run(), name="follow aliases"),
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
-            loops.create_task(Housekeeping(database, cluster, home.artifacts, home.logs).run(), name="clean up"),
+            loops.create_task(housekeeping.run(), name="clean up"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),

@@ -26,6 +26,8 @@ from penstock.runtime.uv import CommandFailed, Uv, run
 _log = logging.getLogger(__name__)
 
 _PACKAGE = Path(penstock.__file__).parent
+_WITH_PKG_RESOURCES = {"setuptools": "setuptools<81"}
+"""MLflow before 2.11 or so imports it and does not say so; newer ones of setuptools do not have it."""
 _TRIAL = "import penstock.processes.worker"
 
 
@@ -116,7 +118,7 @@ class Builder:
         return options
 
     def _add_build_dependencies(self, uv: Uv) -> None:
-        others = self._needs.build_dependencies
+        others = [_WITH_PKG_RESOURCES.get(text, text) for text in self._needs.build_dependencies]
         try:
             if others:
                 uv.install(self.environment.python, others, self._model_folder)

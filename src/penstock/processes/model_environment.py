@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -92,8 +93,9 @@ def _builder(
     return None
 
 
+@cache
 def installed(name: str) -> Installed | None:
-    """A package of the environment that this process runs in."""
+    """A package of the environment that this process runs in, as it was when it was first asked for."""
     try:
         metadata = importlib.metadata.metadata(name)
     except (importlib.metadata.PackageNotFoundError, ValueError):

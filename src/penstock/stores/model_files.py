@@ -11,6 +11,7 @@ from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.model_traits import ModelTraits
 from penstock.domain.served_entity import ModelVersion
 from penstock.domain.signature import Signature
+from penstock.stores.yaml_text import parse_yaml
 
 
 def read_signature(artifacts: Path, model: ModelVersion) -> Signature:
@@ -50,5 +51,5 @@ def traits_in(folder: Path) -> ModelTraits:
 @lru_cache(maxsize=1024)
 def _document(folder: Path) -> dict[str, Any]:
     """The file of a model. A fetched model never changes; a file that cannot be read is not remembered."""
-    document: dict[str, Any] = yaml.safe_load((folder / "MLmodel").read_text())
+    document: dict[str, Any] = parse_yaml((folder / "MLmodel").read_text())
     return document

@@ -8,6 +8,7 @@ import yaml
 
 from penstock.domain.environment import ModelNeeds
 from penstock.domain.requirements import Line, read_lines
+from penstock.stores.yaml_text import parse_yaml
 
 _REQUIREMENTS, _PYTHON_ENV, _CONDA = "requirements.txt", "python_env.yaml", "conda.yaml"
 _OTHER_FILE = re.compile(r"(?:-(?P<short>[rc])|--(?P<long>requirement|constraint))[ =]?\s*(?P<file>\S+)$")
@@ -78,7 +79,7 @@ def _with_other_files(folder: Path, lines: tuple[Line, ...], depth: int = 0) -> 
 
 def _document(folder: Path, name: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(_read(folder, name) or "") or {}
+        document = parse_yaml(_read(folder, name) or "") or {}
     except yaml.YAMLError as exc:
         raise BadRequirements(f"{name} is not YAML: {' '.join(str(exc).split())}") from exc
     if not isinstance(document, dict):

@@ -220,6 +220,22 @@ def test_an_alias_is_nothing_to_do_while_its_version_serves() -> None:
     assert plan_endpoint("x", {**unknown}, sections_of(*seen(there))).deed is Deed.CHANGE
 
 
+def test_an_alias_that_is_followed_counts_itself_and_not_the_version_of_the_moment() -> None:
+    followed = {**E, "entity_version": "@champion", "follow_alias": True}
+    document = {"name": "x", "config": {"served_entities": [followed]}}
+    there = stored(document)
+    wanted, seen_now = decode_declared(document), sections_of(*seen(there))
+    for version in ("3", "4", None):  # None: it leads nowhere yet
+        sections = wanted.sections({("m", "champion"): version})
+        assert plan_endpoint("x", sections, seen_now).deed is Deed.KEEP
+    exported = as_declared(*seen(there))
+    assert exported["config"]["served_entities"][0]["entity_version"] == "@champion"
+    assert planned(exported, there).deed is Deed.KEEP
+    pinned = {"name": "x", "config": {"served_entities": [{**E, "entity_version": "3", "name": "m-champion"}]}}
+    changes = planned(pinned, there).changes[0].differences
+    assert {change.path.rsplit(".", 1)[-1] for change in changes} == {"entity_version", "follow_alias"}
+
+
 def test_a_key_in_clear_is_refused_in_a_file_and_its_config_is_not_exported() -> None:
     settings = {"openai_api_key_plaintext": "sk-1"}
     model = {"provider": "openai", "name": "gpt", "task": "llm/v1/chat", "openai_config": settings}
