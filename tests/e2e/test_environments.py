@@ -153,6 +153,15 @@ def test_p3_6_who_provides_the_environment_is_chosen_by_entity(stack: Stack) -> 
     )
 
 
+def test_p3_6_a_model_is_checked_in_the_environment_that_it_would_be_served_in(stack: Stack) -> None:
+    before = {folder.name for folder in (stack.home / "envs").iterdir()}
+    answer = penstock("models", "check", f"models:/{MODEL}/{TWO}", "--json", home=stack.home)
+    assert answer.returncode == 0, answer.stderr
+    check = json.loads(answer.stdout)["check"]
+    assert (check["environment"]["manager"], check["is_forked"]) == ("uv", False)
+    assert {folder.name for folder in (stack.home / "envs").iterdir()} == before, "the one that is there was taken"
+
+
 def test_p3_6_a_wheelhouse_that_is_not_there_is_refused(place: Path) -> None:
     answer = penstock("up", "--wheelhouse", str(place / "nowhere"), home=place / "other-home")
     assert answer.returncode == 2

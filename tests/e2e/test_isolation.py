@@ -115,18 +115,6 @@ def test_p3_7_a_leaking_replica_is_renewed_between_requests(stack: Stack, live: 
     assert "in a row" not in message(stack, "leaks")
 
 
-def test_r8_a_hanging_request_is_cut_and_its_replica_recycled(stack: Stack, live: str, create: Create) -> None:
-    """One input in a hundred hangs for ever."""
-    create("hangs", bad(PENSTOCK_REQUEST_TIMEOUT_S=1.5))
-    pid = answered(stack, "hangs")["pid"]
-    with others_are_well(stack, live):
-        statuses = [do(stack, "hangs", "hang" if i % 100 == 50 else "nothing").status_code for i in range(200)]
-    assert [i for i, status in enumerate(statuses) if status == 504] == [50, 150]
-    assert statuses.count(200) == 198
-    assert answered(stack, "hangs")["pid"] != pid
-    assert "past the time limit of 1.5 s" in wait_for_message(stack, "hangs", "a request ran")
-
-
 def test_p3_7_a_crash_loop_backs_off_and_says_so(stack: Stack, live: str, create: Create) -> None:
     create("crashes", bad())
     with others_are_well(stack, live):

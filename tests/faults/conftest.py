@@ -15,7 +15,7 @@ from support.linear_model import register_adder
 from support.processes import wait_ready
 from support.stack import MANAGEMENT, Stack, register_broken, register_code, start_stack, use_registry
 
-MODEL, SLOW = "adder", "slow"
+MODEL, SLOW, BAD = "adder", "slow", "bad"
 SHORT_WINDOWS = {
     "PENSTOCK_AUTOSCALE_STABLE_S": "6",
     "PENSTOCK_AUTOSCALE_PANIC_S": "2",
@@ -37,9 +37,14 @@ def slow(load_s: float, **variables: str) -> dict[str, Any]:
     return {"name": "v2", "entity_name": SLOW, "entity_version": "1", "environment_vars": environment}
 
 
+def bad(**variables: str) -> dict[str, Any]:
+    """A served entity of the model that does what its input says, with these variables."""
+    return {"name": "bad", "entity_name": BAD, "entity_version": "1", "environment_vars": variables}
+
+
 @pytest.fixture(scope="session")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with two gateways whose registry holds two versions of `adder`, `slow` and `broken`."""
+    """A stack with two gateways whose registry holds two versions of `adder`, `slow`, `bad` and `broken`."""
     home = Path(tmp_path_factory.mktemp("arena")) / "home"
     running = start_stack(home, "--gateways", "2", env=SHORT_WINDOWS)
     try:
@@ -48,6 +53,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             register_adder(MODEL, offset)
         register_broken()
         register_code(SLOW, "slow_model.py")
+        register_code(BAD, "bad_model.py")
         wait_ready(running, "zygote", 1)
         yield running
     finally:

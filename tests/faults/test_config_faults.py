@@ -47,7 +47,7 @@ def test_r12_updates_back_and_forth_cost_no_request(
             arena.wait_ready(endpoint)
             history[-1].until_s = time.monotonic()
             history.append(Configured(config["served_entities"][0]["name"], asked_s))
-        clients.go_on(max(2000 - clients.sent, 200))
+        clients.go_on(200, in_all=2000)
     fault.note(updates=updates)
     fault.assert_faultless()
     assert fault.requests >= 2000
@@ -83,7 +83,7 @@ def test_r13_updates_that_fail_cost_no_request(arena: Stack, serve: Callable[...
             document = arena.wait(endpoint)
             assert document["state"] == {**document["state"], "ready": "READY", "config_update": "UPDATE_FAILED"}
             assert document["config"]["config_version"] == 1
-        clients.go_on(max(2000 - clients.sent, 200))
+        clients.go_on(200, in_all=2000)
     fault.note(failed_updates=updates)
     fault.assert_faultless()
     assert fault.last.entities == {"v1": fault.last.ok}

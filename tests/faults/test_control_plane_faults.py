@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from faults.conftest import adder
 from support.fault_report import FaultReport
 from support.processes import kill, processes, ready_pids, wait_ready
 from support.stack import MANAGEMENT, Stack, wait_for
@@ -11,12 +12,14 @@ from support.stack import MANAGEMENT, Stack, wait_for
 def test_r5_predictions_go_on_while_the_control_plane_is_dead(
     arena: Stack, serve: Callable[..., str], fault: FaultReport
 ) -> None:
-    """It is killed whenever it comes up. A replica and a gateway die meanwhile, and are back without it."""
+    """It is killed whenever it comes up. A replica dies meanwhile, an endpoint at zero is asked, a gateway starts."""
+    dozing = serve("dozing", adder("1", replicas=1, scale_to_zero_enabled=True))
     endpoint = serve("independent")
+    wait_for(lambda: [p.state for p in processes(arena, "replica", dozing)] == ["asleep"], "it to sleep")
     replicas = set(wait_ready(arena, "replica", 2, endpoint))
     gateways = wait_ready(arena, "gateway", 2)
     kills = 0
-    dead_until_s = time.monotonic() + fault.length(12, 600)
+    dead_until_s = time.monotonic() + fault.length(5, 600)
     has_killed_others = False
     with fault.load(arena, endpoint) as clients:
         while time.monotonic() < dead_until_s or not has_killed_others:
@@ -27,6 +30,9 @@ def test_r5_predictions_go_on_while_the_control_plane_is_dead(
                 victim = min(replicas)
                 kill(arena, victim)
                 replicas = (replicas - {victim}) | set(wait_ready(arena, "replica", 2, endpoint))
+                woken = arena.ask(dozing, {"dataframe_records": [{"x": 1.0}]})
+                assert (woken.status_code, "x-penstock-cold-start" in woken.headers) == (200, True)
+                fault.count(1)
                 has_killed_others = True
             time.sleep(0.05)
         seen_down_s = time.monotonic()

@@ -14,7 +14,7 @@ def test_r1_a_killed_replica_costs_no_request(arena: Stack, serve: Callable[...,
     """One of the two, again and again; the other answers meanwhile."""
     endpoint = serve("killable")
     with fault.load(arena, endpoint) as clients:
-        clients.go_on(fault.length(500, 2000))
+        clients.go_on(fault.length(300, 2000))
     baseline = fault.last
     back_after_s = []
     kills, gap_s = fault.length(6, 100), fault.length(1, KILL_EVERY_S)
@@ -26,7 +26,7 @@ def test_r1_a_killed_replica_costs_no_request(arena: Stack, serve: Callable[...,
             wait_ready(arena, "replica", 2, endpoint)
             back_after_s.append(round(time.monotonic() - killed_s, 2))
             time.sleep(max(killed_s + gap_s - time.monotonic(), 0))
-        clients.go_on(fault.length(500, 2000))
+        clients.go_on(200, in_all=2000)
     fault.note(kills=kills, slowest_back_s=max(back_after_s), baseline_p99_ms=round(baseline.p99_ms, 1))
     fault.assert_faultless()
     assert fault.requests >= 2000
@@ -47,7 +47,7 @@ def test_r2_all_replicas_killed_at_once_cost_no_request(
             clients.go_on(fault.length(200, 500))
             kill(arena, *pids)
         wait_ready(arena, "replica", 2, endpoint)
-        clients.go_on(fault.length(1400, 2000))
+        clients.go_on(200, in_all=2000)
     fault.note(kills=2 * rounds)
     fault.assert_faultless()
     assert fault.requests >= 2000

@@ -49,7 +49,7 @@ def test_r6_everything_is_killed_and_comes_back_as_it_was(
     lone_home: Path, stacks: list[Stack], fault: FaultReport
 ) -> None:
     """All but a few endpoints are at zero, and stay there. What is half written is in nobody's way."""
-    count, awake_count = fault.length(6, 50), fault.length(2, 10)
+    count, awake_count = fault.length(4, 50), fault.length(2, 10)
     first = start_stack(lone_home, "--gateways", "2", env=SHORT_WINDOWS)
     stacks.append(first)
     names = [f"e{number}" for number in range(count)]

@@ -68,10 +68,10 @@ class TwoClients:
         """Calls that have ended."""
         return self._ledger.count
 
-    def go_on(self, calls: int, timeout_s: float = 120) -> None:
-        """Wait until so many more calls have ended."""
-        before = self.sent
-        wait_for(lambda: self.sent >= before + calls, f"{calls} more calls", timeout_s)
+    def go_on(self, calls: int, *, in_all: int = 0, timeout_s: float = 120) -> None:
+        """Wait until so many more calls have ended, and so many in all."""
+        wanted = max(self.sent + calls, in_all)
+        wait_for(lambda: self.sent >= wanted, f"{wanted} calls", timeout_s)
 
     async def _run_raw(self) -> None:
         async with aiohttp.ClientSession(

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.models import Model
-from mlflow.models.utils import convert_input_example_to_serving_input
+from mlflow.models import Model, utils
 
 MAX_EXAMPLE_BYTES = 16 << 20
 """As much as a request may have: a larger one could not be sent."""
@@ -35,7 +34,8 @@ def read_example(metadata: Model, folder: Path) -> Example:
         if _SERVING_INPUT in logged:
             body = (folder / logged[_SERVING_INPUT]).read_bytes()
         else:
-            converted = convert_input_example_to_serving_input(metadata.load_input_example(str(folder)))
+            # Looked up here: in the environment of an old model an old MLflow does not have it.
+            converted = utils.convert_input_example_to_serving_input(metadata.load_input_example(str(folder)))
             body = (converted or "").encode()
     except Exception as exc:  # noqa: BLE001 - a missing file, broken JSON, a type that this MLflow does not know
         return Example(None, f"Its input example cannot be read: {type(exc).__name__}: {exc}")

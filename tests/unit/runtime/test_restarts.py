@@ -5,13 +5,13 @@ import pytest
 from penstock.runtime.restarts import deaths_in_a_row, restart_delay_s
 
 
-def test_delays_double_from_a_fifth_of_a_second_to_ten() -> None:
+def test_delays_double_from_a_fifth_of_a_second_to_five() -> None:
     delays = [restart_delay_s(deaths) for deaths in range(1, 9)]
-    assert delays == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10])
+    assert delays == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5])
 
 
 def test_a_child_that_dies_for_ever_is_still_started_again() -> None:
-    assert restart_delay_s(1_000_000) == 10
+    assert restart_delay_s(1_000_000) == 5
 
 
 @pytest.mark.parametrize(
