@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.control.cluster import Cluster
+from penstock.domain.errors import PenstockError
 from penstock.domain.events import Event, EventKind
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
@@ -66,6 +67,7 @@ class Autoscaler:
     """Told the names of the endpoints whose numbers have changed."""
     record: Callable[[Sequence[tuple[str, Event]]], None]
     """Told the events, each with the id of its endpoint."""
+    _unannounced: set[str] = field(default_factory=set)
     _records: dict[str, _Record] = field(default_factory=dict)
     _reports: dict[int, tuple[float, Mapping[str, float]]] = field(default_factory=dict)
 
@@ -84,14 +86,16 @@ class Autoscaler:
                     self._records.pop(deployment, None)  # it is as if it had just become ready
                     changed.add(name)
                     _log.info("endpoint %s: a request woke %s", name, replica.spec.slot)
-        if changed:
-            self.on_change(changed)
+        self._announce(changed)
 
     async def run(self) -> None:
         """Decide once a second until cancelled."""
         while True:
             await asyncio.sleep(_PERIOD_S)
-            self.decide(time.monotonic())
+            try:
+                self.decide(time.monotonic())
+            except PenstockError as exc:
+                _log.warning("the number of replicas could not be decided: %s", exc)
 
     def decide(self, now_s: float) -> None:
         """One round; none while a gateway's load is unknown."""
@@ -134,8 +138,19 @@ class Autoscaler:
         for deployment, replicas in changed.items():
             _log.info("endpoint %s, deployment %s: %d replicas", owners[deployment].name, deployment, replicas)
         self.scales.update(changed)
-        if changed:
-            self.on_change({owners[deployment].name for deployment in changed})
+        self._announce({owners[deployment].name for deployment in changed})
+
+    def _announce(self, names: set[str]) -> None:
+        """Have a table made of the new numbers; if that cannot be done now, it is tried again a second later."""
+        self._unannounced |= names
+        if not self._unannounced:
+            return
+        try:
+            self.on_change(self._unannounced)
+        except (OSError, PenstockError) as exc:
+            _log.warning("the number of replicas could not be announced: %s", exc)
+            return
+        self._unannounced = set()
 
     def _capacity_bytes(self) -> int | None:
         return None if self.limits.replica_memory_mb is None else self.limits.replica_memory_mb << 20

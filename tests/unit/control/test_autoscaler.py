@@ -1,5 +1,7 @@
 """The autoscaler's loop: what it makes of reports, and when it keeps its hands off."""
 
+import errno
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +55,7 @@ class Bench:
     scales: dict[str, int] = field(default_factory=dict)
     seen: list[Replica] = field(default_factory=list)
     now_s: float = 100.0
+    disk_is_full: bool = False
 
     def __post_init__(self) -> None:
         self.changed: list[set[str]] = []
@@ -60,9 +63,12 @@ class Bench:
         database: Any = FakeDatabase([self.endpoint])
         cluster: Any = FakeCluster(self.seen)
         limits = replace(LIMITS, windows=WINDOWS)
-        self.autoscaler = Autoscaler(
-            database, cluster, limits, self.scales, lambda names: self.changed.append(set(names)), self.told.extend
-        )
+        self.autoscaler = Autoscaler(database, cluster, limits, self.scales, self._announced, self.told.extend)
+
+    def _announced(self, names: Iterable[str]) -> None:
+        if self.disk_is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.changed.append(set(names))
 
     def second(self, *calls: float, gateways: tuple[int, ...] = (1, 2)) -> int:
         """Gateways report their calls, and a second goes by; the number of replicas then."""
@@ -119,3 +125,14 @@ def test_what_is_routed_to_no_longer_is_forgotten() -> None:
     bench = Bench(SLEEPY, {"gone": 3})
     bench.second(0.0, 0.0)
     assert "gone" not in bench.scales
+
+
+def test_what_could_not_be_announced_is_announced_a_second_later() -> None:
+    bench = Bench(BETWEEN)
+    bench.second(1.0, 0.0)
+    bench.disk_is_full = True
+    assert bench.second(6.0, 0.0) == 2
+    before = len(bench.changed)
+    bench.disk_is_full = False
+    assert bench.second(6.0, 0.0) == 2
+    assert bench.changed[before:] == [{"x"}]
