@@ -10,6 +10,7 @@ import mlflow
 import psutil
 import pytest
 
+from support.linear_model import register_linear
 from support.load import Load
 from support.stack import MANAGEMENT, SUPPORT, Stack, entity, wait_for
 
@@ -76,6 +77,31 @@ def test_what_a_fork_holds_is_what_a_fresh_process_holds(stack: Stack, create: C
         seen["kinds"] = sorted(_kind(link) for link in Path(f"/proc/{seen['pid']}/fd").iterdir())
     assert forked["kinds"] == afresh["kinds"]
     assert forked["environment"] == afresh["environment"]
+
+
+def test_p3_1_a_forked_replica_costs_a_fraction_of_a_fresh_one(
+    stack: Stack, create: Callable[..., dict[str, Any]]
+) -> None:
+    """Processor time and memory of its own, until it has answered; the clock's times are for the bench.
+
+    The first one fetches the model; those that come after it are measured.
+    """
+    register_linear("linear-of-forks")
+    cost = {}
+    for endpoint, variables in (("fetches", {}), ("cheap", {}), ("dear", {"OMP_NUM_THREADS": "1"})):
+        served = {"entity_name": "linear-of-forks", "entity_version": "1", "environment_vars": variables}
+        document = create(endpoint, served)
+        assert stack.ask(endpoint, {"dataframe_records": [{"x": 1.0, "n": 2.0}]}).status_code == 200
+        (process,) = stack.ps("replica", endpoint)
+        replica = psutil.Process(process["pid"])
+        spent = replica.cpu_times()
+        cost[endpoint] = spent.user + spent.system
+        check = document["config"]["served_entities"][0]["state"]["check"]
+        assert check["is_forked"] == (endpoint != "dear")
+        if endpoint == "cheap":
+            assert replica.memory_full_info().uss < 25 << 20
+            assert check["memory_bytes"] < 25 << 20
+    assert cost["dear"] > 20 * cost["cheap"]
 
 
 def _kind(descriptor: Path) -> str:

@@ -6,48 +6,28 @@ MLflow server (unless an existing one is used) and one process per replica; all 
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import resource
-import secrets
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-import msgspec
-
-from penstock.control.logs import log_file
-from penstock.domain.access import agent_token
-from penstock.domain.devices import VISIBLE, assign
 from penstock.domain.model_check import ModelCheck
-from penstock.domain.replica import ReplicaSpec, ReplicaState, may_be_forked
+from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.secrets import Plaintext
 from penstock.faults import arm, fault_point, forget_fired
-from penstock.processes.environment import (
-    environment_settings,
-    kill_leftovers,
-    replica_environment,
-    system_environment,
-)
-from penstock.processes.launch import (
-    ControlPlaneLaunch,
-    GatewayLaunch,
-    Launch,
-    MlflowLaunch,
-    WorkerLaunch,
-    ZygoteLaunch,
-    log_as_json,
-)
-from penstock.processes.tls import host_for_clients
+from penstock.processes.environment import kill_leftovers
+from penstock.processes.launch import log_as_json
+from penstock.processes.listeners import CannotListen, Listeners
+from penstock.processes.plans import Plans
 from penstock.runtime.capture import MAX_LOG_BYTES, read_log
 from penstock.runtime.environments import Environments
 from penstock.runtime.fork_servers import ForkServers
@@ -55,16 +35,14 @@ from penstock.runtime.forker import Forker
 from penstock.runtime.lock import Locked, lock
 from penstock.runtime.parent import adopt_orphans
 from penstock.runtime.supervisor_server import SupervisorServer
-from penstock.runtime.tree import Child, ChildPlan, ProcessTree
+from penstock.runtime.tree import Child, ProcessTree
 from penstock.runtime.warden import Warden
 from penstock.settings import PARTIAL_SUFFIX, Home, Settings
 from penstock.wire.messages import ProcessInfo
-from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder, slot_socket
+from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 2048
-_LOCAL_HOST = "127.0.0.1"
 _MAX_START_DEATHS = 3
 _STOP_TIMEOUT_S = 45.0
 _GRACE_S = {"gateway": 35.0, "replica": 3.0, "zygote": 3.0, "control-plane": 15.0, "mlflow": 10.0}
@@ -111,36 +89,32 @@ async def supervise(settings: Settings, on_ready: OnReady) -> None:
         for unfinished in home.artifacts.glob(f"*{PARTIAL_SUFFIX}"):
             shutil.rmtree(unfinished, ignore_errors=True)
         Environments(home.environments).remove_unfinished()
-        with contextlib.ExitStack() as open_sockets:
-            listener = open_sockets.enter_context(_listen(settings.host, settings.port))
-            local = open_sockets.enter_context(_listen(_LOCAL_HOST, 0)) if settings.tls else None
-            try:
-                await Supervisor(settings, listener, local).run(on_ready)
-            finally:
-                home.status_file.unlink(missing_ok=True)
+        try:
+            listeners = Listeners.open(settings)
+        except CannotListen as exc:
+            raise CannotStart(str(exc)) from exc
+        try:
+            await Supervisor(settings, listeners).run(on_ready)
+        finally:
+            listeners.close()
+            home.status_file.unlink(missing_ok=True)
 
 
 class Supervisor:
     """One stack."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, local: socket.socket | None) -> None:
-        """`local` is where gateways serve plain HTTP to our own processes if they serve TLS on `listener`."""
+    def __init__(self, settings: Settings, listeners: Listeners) -> None:
         self._settings = settings
         self._home = settings.home
-        self._listener = listener
-        self._local = local
+        self._listeners = listeners
         self._sockets = SocketFolder(settings.home.run)
+        self._plans = Plans(settings, listeners, self._sockets)
         self._specs: dict[str, ReplicaSpec] = {}
         self._started_at_ms = time.time_ns() // 1_000_000
-        self._replica_token = secrets.token_hex(32)
-        self._replica_secret = secrets.token_hex(32)
         self._server = SupervisorServer(self._describe, self)
         self._tree = ProcessTree(self._on_change, self._on_end)
         self._warden = Warden(self._tree)
-        self._devices: dict[str, tuple[str, ...]] = {}
-        """The GPUs of each slot that has some."""
-        self._fork_servers = ForkServers(self._tree, self._zygote_plan) if sys.platform == "linux" else None
-        self._environments = environment_settings(os.environ, settings)
+        self._fork_servers = ForkServers(self._tree, self._plans.zygote) if sys.platform == "linux" else None
         self._stopping = asyncio.Event()
 
     async def run(self, on_ready: OnReady) -> None:
@@ -153,7 +127,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         server = await self._server.start(self._sockets.listen(SUPERVISOR), self._tree)
         try:
-            for plan in self._system_plans():
+            for plan in self._plans.system():
                 self._tree.add(plan)
             if self._fork_servers is not None:
                 self._fork_servers.start()
@@ -180,7 +154,9 @@ class Supervisor:
             return
         if spec.slot not in self._tree:
             self._specs[spec.slot] = spec
-            self._tree.add(self._replica_plan(spec, secrets, check), is_asleep=is_asleep)
+            forker = partial(self._forker_of, spec.deployment)
+            plan = self._plans.replica(spec, secrets, forker, lambda: self._tree.check_of(spec.slot) or check)
+            self._tree.add(plan, is_asleep=is_asleep)
         elif not is_asleep:
             self._tree.wake(spec.slot)
 
@@ -191,8 +167,7 @@ class Supervisor:
     def _on_change(self) -> None:
         for slot in [slot for slot in self._specs if slot not in self._tree]:
             del self._specs[slot]
-            self._devices.pop(slot, None)
-            self._sockets.remove(slot_socket(slot))
+            self._plans.forget(slot)
         if self._fork_servers is not None:
             self._fork_servers.follow()
         self._warden.attend()
@@ -217,166 +192,6 @@ class Supervisor:
     def _describe(self) -> ProcessInfo:
         return ProcessInfo(os.getpid(), "supervisor", "ready", "supervisor", self._started_at_ms)
 
-    def _system_plans(self) -> list[ChildPlan]:
-        settings, home = self._settings, str(self._home.path)
-        control_plane = self._sockets.listen(CONTROL_PLANE)
-        routing = self._sockets.listen(ROUTING)
-        plans = []
-        if settings.tracking_uri is None:
-            plans.append(
-                self._system_plan(
-                    "mlflow",
-                    "mlflow",
-                    "mlflow_server",
-                    (),
-                    lambda fd: MlflowLaunch(parent_pid=os.getpid(), status_fd=fd, home=home),
-                )
-            )
-        plans.append(
-            self._system_plan(
-                "control-plane",
-                "control-plane",
-                "control_plane",
-                (control_plane, routing),
-                lambda fd: ControlPlaneLaunch(
-                    parent_pid=os.getpid(),
-                    status_fd=fd,
-                    home=home,
-                    listen_fd=control_plane.fileno(),
-                    routing_fd=routing.fileno(),
-                    limits=settings.limits,
-                    replica_secret=self._replica_secret,
-                    replica_token_digest=hashlib.sha256(self._replica_token.encode()).hexdigest(),
-                    tracking_uri=settings.tracking_uri,
-                    tracking_authorization=settings.tracking_authorization,
-                    alias_poll_s=settings.alias_poll_s,
-                    is_secure=settings.tls is not None,
-                ),
-            )
-        )
-        plans += [
-            self._system_plan(
-                f"gateway-{index}",
-                "gateway",
-                "gateway",
-                (self._listener,) if self._local is None else (self._listener, self._local),
-                lambda fd: GatewayLaunch(
-                    parent_pid=os.getpid(),
-                    status_fd=fd,
-                    home=home,
-                    listen_fd=self._listener.fileno(),
-                    local_fd=None if self._local is None else self._local.fileno(),
-                    tls=settings.tls,
-                    cors_origins=settings.cors_origins,
-                    hold_timeout_s=settings.hold_timeout_s,
-                    tracking_authorization=settings.tracking_authorization,
-                    tracking_uri=settings.tracking_uri,
-                ),
-            )
-            for index in range(settings.gateways)
-        ]
-        return plans
-
-    def _system_plan(
-        self,
-        name: str,
-        role: str,
-        module: str,
-        listeners: tuple[socket.socket, ...],
-        launch: Callable[[int], Launch],
-    ) -> ChildPlan:
-        log = self._home.system_logs / f"{name}.log"
-        return ChildPlan(
-            name=name,
-            role=role,
-            module=f"penstock.processes.{module}",
-            document=lambda status_fd: msgspec.json.encode(launch(status_fd)),
-            start_log=log,
-            run_log=log,
-            environment=system_environment(os.environ, self._home),
-            folder=self._home.run,
-            listeners=listeners,
-        )
-
-    def _zygote_plan(self, name: str, environment: str, forker: Forker) -> ChildPlan:
-        plan = self._system_plan(
-            name,
-            "zygote",
-            "zygote",
-            (forker.server_end,),
-            lambda fd: ZygoteLaunch(
-                parent_pid=os.getpid(),
-                status_fd=fd,
-                home=str(self._home.path),
-                command_fd=forker.server_end.fileno(),
-            ),
-        )
-        variables = replica_environment(os.environ, self._home, {}, with_credentials=False)
-        if not environment:
-            return replace(plan, environment=variables)
-        foreign = Environments(self._home.environments).of(environment)
-        return replace(plan, environment=foreign.variables(variables, ()), python=str(foreign.python))
-
-    def _replica_plan(self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], check: ModelCheck | None) -> ChildPlan:
-        own = {
-            **self._pinned(spec),
-            **spec.environment,
-            **{name: secret.text for name, secret in secrets.items()},
-        }
-        listener = self._sockets.listen(slot_socket(spec.slot))
-        tracking_uri = self._settings.tracking_uri
-        return ChildPlan(
-            name=spec.slot,
-            role="replica",
-            module="penstock.processes.worker",
-            document=lambda status_fd: msgspec.json.encode(
-                WorkerLaunch(
-                    parent_pid=os.getpid(),
-                    status_fd=status_fd,
-                    home=str(self._home.path),
-                    listen_fd=listener.fileno(),
-                    url=self._local_url(),
-                    agent_token=agent_token(self._replica_secret, spec.deployment),
-                    tracking_uri=tracking_uri or self._local_url(),
-                    tracking_token=self._replica_token if tracking_uri is None else None,
-                    spec=spec,
-                    environments=self._environments,
-                    earlier_check=self._tree.check_of(spec.slot) or check,
-                )
-            ),
-            start_log=log_file(self._home.logs, spec, "build"),
-            run_log=log_file(self._home.logs, spec, "service"),
-            environment=replica_environment(os.environ, self._home, own, with_credentials=tracking_uri is not None),
-            folder=self._home.run,
-            listeners=(listener,),
-            drain_timeout_s=spec.drain_timeout_s,
-            forker=partial(self._forker_of, spec.deployment) if may_be_forked(own) else lambda _: None,
-            confinement=spec.confinement,
-            group=spec.deployment,
-        )
-
-    def _pinned(self, spec: ReplicaSpec) -> dict[str, str]:
-        """The variables that give a replica its GPUs, those that the fewest others have unless it names its own."""
-        if not spec.gpus:
-            return {}
-        if VISIBLE in spec.environment:
-            own = tuple(spec.environment[VISIBLE].split(","))
-        else:
-            own = assign(self._settings.devices, self._devices.values(), spec.gpus)
-        self._devices[spec.slot] = own
-        return {VISIBLE: ",".join(own), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-
-    def _url(self) -> str:
-        """The address for clients; without TLS the one for clients on this machine."""
-        host, port = _address(self._listener)
-        if self._settings.tls is None:
-            return _origin("http", host, port)
-        return _origin("https", host_for_clients((self._settings.host, host), self._settings.tls.names), port)
-
-    def _local_url(self) -> str:
-        """The address for our own processes, which need not know what a certificate is for."""
-        return _origin("http", *_address(self._local or self._listener))
-
     async def _wait_until_ready(self) -> Running | None:
         """The running stack; None if it was told to stop before it came up."""
         while not self._stopping.is_set():
@@ -386,14 +201,14 @@ class Supervisor:
                     tail = read_log(child.plan.run_log, 2000)
                     raise CannotStart(f"The {child.plan.name} process does not start: {child.message}\n{tail}")
             if all(child.state is ReplicaState.READY for child in system) and await self._is_healthy():
-                url = self._url()
-                return Running(url, self._local_url(), self._home.path, os.getpid(), self._settings.tracking_uri or url)
+                url, local_url = self._listeners.url, self._listeners.local_url
+                return Running(url, local_url, self._home.path, os.getpid(), self._settings.tracking_uri or url)
             await asyncio.sleep(0.05)
         return None
 
     async def _is_healthy(self) -> bool:
         try:
-            reader, writer = await asyncio.open_connection(*_address(self._local or self._listener))
+            reader, writer = await asyncio.open_connection(*self._listeners.local_address)
             writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             answer = await reader.read(64)
             writer.close()
@@ -421,7 +236,7 @@ class Supervisor:
         Once the gateways are gone nobody waits for a prediction: a replica that is still at one is not waited for.
         """
         self._stopping.set()
-        self._listener.close()  # once the gateways have closed theirs, a new connection is refused and waits for nobody
+        self._listeners.public.close()  # once the gateways have closed theirs, new connections are refused
         for role, grace_s in _GRACE_S.items():
             for child in [child for child in self._tree if child.plan.role == role]:
                 self._tree.remove(child.plan.name, grace_s)
@@ -458,36 +273,6 @@ def _logging_to(home: Home) -> Iterator[None]:
         yield
     finally:
         handler.close()
-
-
-def _address(listener: socket.socket) -> tuple[str, int]:
-    """Host and port by which a listener is reached from this machine."""
-    host, port = listener.getsockname()[:2]
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
-
-
-def _origin(scheme: str, host: str, port: int) -> str:
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = None
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as exc:
-        if listener is not None:
-            listener.close()
-        raise CannotStart(
-            f"Cannot listen on {host}:{port}: {exc.strerror or exc}. "
-            "Choose another port with --port (0 takes a free one), or another address with --host."
-        ) from exc
-    return listener
 
 
 def _raise_file_limit() -> None:
