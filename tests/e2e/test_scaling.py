@@ -11,7 +11,7 @@ import pytest
 
 from support.load import Load, burst
 from support.moody import register_moody
-from support.stack import MANAGEMENT, MODEL, Stack, register_echo, start_stack, use_registry, wait_for
+from support.stack import MANAGEMENT, MODEL, Stack, register_echo, registry_of, start_stack, wait_for
 
 SETTINGS = {
     "PENSTOCK_AUTOSCALE_STABLE_S": "4",
@@ -26,19 +26,16 @@ HEAVY = "heavy"
 def sleepy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with short windows, and three endpoints: one that may sleep, one that may not, one between bounds."""
     running = start_stack(Path(tmp_path_factory.mktemp("sleepy")) / "home", env=SETTINGS)
-    before = os.environ.get("MLFLOW_TRACKING_TOKEN")
     try:
-        use_registry(running)
-        register_echo("1")
-        wait_for(lambda: [p for p in running.ps("zygote") if p["state"] == "ready"], "the fork server")
-        make(running, "dozes", scale_to_zero_enabled=True)
-        make(running, "wakeful")
-        make(running, "between", min_provisioned_concurrency=4, max_provisioned_concurrency=8)
-        yield running
+        with registry_of(running):
+            register_echo("1")
+            wait_for(lambda: [p for p in running.ps("zygote") if p["state"] == "ready"], "the fork server")
+            make(running, "dozes", scale_to_zero_enabled=True)
+            make(running, "wakeful")
+            make(running, "between", min_provisioned_concurrency=4, max_provisioned_concurrency=8)
+            yield running
     finally:
         running.stop()
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_TOKEN"] = before
 
 
 def make(stack: Stack, name: str, **sizing: Any) -> None:

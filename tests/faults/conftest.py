@@ -13,7 +13,7 @@ import pytest
 from support.fault_report import OFFSETS, FaultReport, write_reports
 from support.linear_model import register_adder
 from support.processes import wait_ready
-from support.stack import MANAGEMENT, Stack, register_broken, register_code, start_stack, use_registry
+from support.stack import MANAGEMENT, Stack, register_broken, register_code, registry_of, start_stack
 
 MODEL, SLOW, BAD = "adder", "slow", "bad"
 SHORT_WINDOWS = {
@@ -48,12 +48,12 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = Path(tmp_path_factory.mktemp("arena")) / "home"
     running = start_stack(home, "--gateways", "2", env=SHORT_WINDOWS)
     try:
-        use_registry(running)
-        for offset in OFFSETS.values():
-            register_adder(MODEL, offset)
-        register_broken()
-        register_code(SLOW, "slow_model.py")
-        register_code(BAD, "bad_model.py")
+        with registry_of(running):
+            for offset in OFFSETS.values():
+                register_adder(MODEL, offset)
+            register_broken()
+            register_code(SLOW, "slow_model.py")
+            register_code(BAD, "bad_model.py")
         wait_ready(running, "zygote", 1)
         yield running
     finally:

@@ -12,7 +12,7 @@ from faults.conftest import SLOW, bad, slow
 from support.fault_report import FaultReport
 from support.linear_model import register_adder
 from support.processes import wait_ready
-from support.stack import MANAGEMENT, Stack, refused, wait_for
+from support.stack import MANAGEMENT, Stack, refused, registry_of, wait_for
 
 LIMIT_S = 1
 CAP_MB = 400
@@ -94,7 +94,8 @@ def test_r10_a_corrupt_artifact_is_named_and_the_old_version_serves_on(
             ("gone", Path.unlink, "model.pkl"),
         ):
             before = set((arena.home / "mlflow").rglob("model.pkl"))
-            register_adder(model, 0)
+            with registry_of(arena):
+                register_adder(model, 0)
             (pickled,) = set((arena.home / "mlflow").rglob("model.pkl")) - before
             damage(pickled)
             message = _fails_to_update(arena, endpoint, {"entity_name": model, "entity_version": "1"})

@@ -10,7 +10,7 @@ from support.fault_report import FaultReport
 from support.ledger import Entry, entries
 from support.moody import register_moody
 from support.processes import processes
-from support.stack import MANAGEMENT, Stack, split, wait_for
+from support.stack import MANAGEMENT, Stack, registry_of, split, wait_for
 
 MOODY = "moody"
 
@@ -71,7 +71,8 @@ def test_r12_a_split_is_kept_to(arena: Stack, serve: Callable[..., str], fault: 
 def test_r13_updates_that_fail_cost_no_request(arena: Stack, serve: Callable[..., str], fault: FaultReport) -> None:
     """The old version answers all along; the endpoint is READY and says UPDATE_FAILED."""
     endpoint = serve("stubborn")
-    register_moody(MOODY, predict="raise")
+    with registry_of(arena):
+        register_moody(MOODY, predict="raise")
     updates = fault.length(4, 100)
     with fault.load(arena, endpoint) as clients:
         for number in range(updates):

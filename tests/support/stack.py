@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,22 @@ def use_registry(stack: Stack) -> None:
     os.environ["MLFLOW_TRACKING_TOKEN"] = stack.token
     mlflow.set_tracking_uri(stack.url)
     mlflow.set_registry_uri(stack.url)
+
+
+@contextmanager
+def registry_of(stack: Stack) -> Iterator[None]:
+    """MLflow in this process points at a stack while the block runs, and then to where it did before."""
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    tracking_uri, registry_uri = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    use_registry(stack)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_registry_uri(registry_uri)
+        os.environ.pop("MLFLOW_TRACKING_TOKEN")
+        if token is not None:
+            os.environ["MLFLOW_TRACKING_TOKEN"] = token
 
 
 def register_echo(version: str, name: str = MODEL) -> str:
