@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from penstock.cli.session import FAILED, NOT_FOUND, TIMED_OUT, USAGE, CommandFailed, running_stack, settings_for
+from penstock.domain.confinement import MIB
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.model_check import ModelCheck, Sample
 from penstock.domain.secrets import reference_in
@@ -26,7 +27,6 @@ from penstock.wire.model_check import encode_check
 from penstock.wire.serving_endpoints import check_environment
 
 FINDINGS = ("FINDING", "VALUE")
-_MIB = 1 << 20
 _OF_A_TRACKING_SERVER = ("models:", "runs:", "mlflow-artifacts:")
 _REGISTERED = re.compile(r"models:/+([^/@]+(/[^/@]+|@[^/@]+)|m-[0-9a-f]+)")
 """A version or `latest`, an alias, or the id that MLflow 3 gives a logged model."""
@@ -114,9 +114,9 @@ def findings(check: ModelCheck) -> Iterable[tuple[str, str]]:
     yield "executor", check.executor.value
     yield "load time", f"{check.load_s:.2f} s"
     if check.memory_bytes is not None:
-        yield "memory", f"{check.memory_bytes / _MIB:.0f} MiB"
+        yield "memory", f"{check.memory_bytes / MIB:.0f} MiB"
     if check.peak_memory_bytes is not None:
-        yield "memory at most", f"{check.peak_memory_bytes / _MIB:.0f} MiB"
+        yield "memory at most", f"{check.peak_memory_bytes / MIB:.0f} MiB"
     took = "" if check.sample_ms is None else f" in {check.sample_ms:.0f} ms"
     yield "its input example", f"{_SAMPLES[check.sample]}{took}"
     for problem in check.problems:

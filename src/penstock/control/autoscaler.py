@@ -112,12 +112,14 @@ class Autoscaler:
         owners: dict[str, _Owner] = {}
         claims: list[Claim] = []
         for endpoint in self.database.endpoints():
-            for entity in endpoint.routed.entities if endpoint.routed is not None else ():
-                if entity.model is not None and endpoint.routed is not None:
-                    deployment = entity.deployment_key(endpoint.id)
-                    owners[deployment] = _Owner(endpoint.id, endpoint.name, endpoint.routed.version, entity.name)
-                    check = endpoint.routed.checks.get(entity.name)
-                    claims.append(self._claim(entity, deployment, check, calls.get(deployment, 0.0), now_s))
+            config = endpoint.routed
+            if config is None or config.is_external:
+                continue
+            for entity in config.entities:
+                deployment = entity.deployment_key(endpoint.id)
+                owners[deployment] = _Owner(endpoint.id, endpoint.name, config.version, entity.name)
+                check = config.checks.get(entity.name)
+                claims.append(self._claim(entity, deployment, check, calls.get(deployment, 0.0), now_s))
         self._records = {key: record for key, record in self._records.items() if key in owners}
         self._apply(fair_shares(claims, self._capacity_bytes()), owners)
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable
 
 from penstock.domain.endpoint import Endpoint
+from penstock.domain.errors import PenstockError
 from penstock.runtime.environments import Environments
 from penstock.stores.database import Database
 
@@ -20,7 +21,7 @@ async def sweep_environments(database: Database, environments: Environments) -> 
             removed = await asyncio.to_thread(environments.sweep, models_in_use(database.endpoints()))
             for key in removed:
                 _log.info("environment %s was removed: no endpoint uses it", key)
-        except OSError as exc:
+        except (OSError, PenstockError) as exc:
             _log.warning("environments cannot be removed: %s", exc)
         await asyncio.sleep(SWEEP_INTERVAL_S)
 

@@ -8,15 +8,15 @@ Processor time is not shared out here: no entity has more replicas than there ar
 the system's scheduler divides cores evenly among those that compute.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from penstock.domain.confinement import MIB
 from penstock.domain.endpoint import Endpoint, EndpointConfig
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.scaling import sizing_bounds
-
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +95,4 @@ def _least_bytes(config: EndpointConfig, checks: Mapping[str, ModelCheck], limit
 
 
 def _in_mib(size_bytes: int) -> int:
-    return -(-size_bytes // _MIB)
+    return math.ceil(size_bytes / MIB)
