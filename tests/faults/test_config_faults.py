@@ -9,7 +9,6 @@ from faults.conftest import adder, slow
 from support.fault_report import FaultReport
 from support.ledger import Entry, entries
 from support.moody import register_moody
-from support.processes import processes
 from support.stack import MANAGEMENT, Stack, registry_of, split, wait_for
 
 MOODY = "moody"
@@ -89,11 +88,11 @@ def test_r13_updates_that_fail_cost_no_request(arena: Stack, serve: Callable[...
     fault.assert_faultless()
     assert fault.last.entities == {"v1": fault.last.ok}
     assert fault.requests >= 2000
-    wait_for(lambda: len(processes(arena, "replica", endpoint)) == 2, "what the failed updates started to be gone")
+    wait_for(lambda: len(arena.processes("replica", endpoint)) == 2, "what the failed updates started to be gone")
 
 
 def test_r14_of_updates_at_once_one_is_accepted(arena: Stack, serve: Callable[..., str], fault: FaultReport) -> None:
-    """And the config that comes of it is that one, whole."""
+    """And the config that comes of it is that one, whole. No prediction fails meanwhile."""
     endpoint = serve("crowded", adder("1", replicas=1))
     rounds, at_once = fault.length(1, 10), 50
 
@@ -101,36 +100,69 @@ def test_r14_of_updates_at_once_one_is_accepted(arena: Stack, serve: Callable[..
         served = slow(5, **{f"V{i}": str(number) for i in range(20)})  # the first is not to end before the last is sent
         return arena.call("PUT", f"{MANAGEMENT}/{endpoint}/config", {"served_entities": [served]}).status_code
 
-    for number in range(rounds):
-        with ThreadPoolExecutor(at_once) as pool:
-            statuses = list(pool.map(update, range(at_once)))
-        fault.count(at_once)
-        assert sorted(statuses) == [200, *[409] * (at_once - 1)]
-        accepted = statuses.index(200)
-        config = arena.wait_ready(endpoint)["config"]
-        assert config["config_version"] == number + 2
-        (served,) = config["served_entities"]
-        assert served["environment_vars"] == {"LOAD_S": "5", **{f"V{i}": str(accepted) for i in range(20)}}
+    with fault.load(arena, endpoint) as clients:
+        for number in range(rounds):
+            with ThreadPoolExecutor(at_once) as pool:
+                statuses = list(pool.map(update, range(at_once)))
+            assert sorted(statuses) == [200, *[409] * (at_once - 1)]
+            accepted = statuses.index(200)
+            config = arena.wait_ready(endpoint)["config"]
+            assert config["config_version"] == number + 2
+            (served,) = config["served_entities"]
+            assert served["environment_vars"] == {"LOAD_S": "5", **{f"V{i}": str(accepted) for i in range(20)}}
+        clients.go_on(0, in_all=2000)
+    fault.note(updates=rounds * at_once)
+    fault.assert_faultless()
 
 
 def test_r15_deleting_during_an_update_and_creating_again_leaves_nothing_behind(
     arena: Stack, serve: Callable[..., str], fault: FaultReport
 ) -> None:
-    """The endpoint of the same name is another one, and comes up; no replica of the old one stays."""
+    """The endpoint of the same name is another one, and comes up; no replica of the old one stays, no other suffers."""
     rounds = fault.length(3, 30)
+    with fault.load(arena, serve("neighbour")) as clients:
+        for number in range(rounds):
+            serve("phoenix")
+            update = {"served_entities": [adder("2")]}
+            assert arena.call("PUT", f"{MANAGEMENT}/phoenix/config", update).status_code == 200
+            time.sleep(0.1 * number % 1)  # each round deletes at another moment of the update
+            assert arena.call("DELETE", f"{MANAGEMENT}/phoenix").status_code == 200
+            again = {"name": "phoenix", "config": {"served_entities": [adder("2", replicas=1)]}}
+            began_s = time.monotonic()
+            assert arena.call("POST", MANAGEMENT, again).status_code == 200
+            arena.wait_ready("phoenix", timeout_s=30)
+            wait_for(lambda: len(arena.processes("replica", "phoenix")) == 1, "the old replicas to be gone", 30)
+            answer = arena.ask("phoenix", {"dataframe_records": [{"x": 1.0}]})
+            assert (answer.status_code, answer.headers["served-model-name"]) == (200, "v2")
+            took_s = round(time.monotonic() - began_s, 1)
+            fault.note(rounds=rounds, slowest_s=max(took_s, fault.told.get("slowest_s", 0)))
+            assert arena.call("DELETE", f"{MANAGEMENT}/phoenix").status_code == 200
+        clients.go_on(0, in_all=2000)
+    fault.assert_faultless()
+    wait_for(lambda: not arena.processes("replica", "phoenix"), "all replicas to be gone")
+
+
+def test_r15_an_update_while_the_endpoint_wakes_from_zero_costs_no_request(
+    arena: Stack, serve: Callable[..., str], fault: FaultReport
+) -> None:
+    """Whoever woke it is answered by one of the two versions; the new one serves in the end, and sleeps again."""
+    endpoint = serve("drowsy", adder("1", replicas=1, scale_to_zero_enabled=True))
+    rounds = fault.length(2, 20)
     for number in range(rounds):
-        serve("phoenix")
-        assert arena.call("PUT", f"{MANAGEMENT}/phoenix/config", {"served_entities": [adder("2")]}).status_code == 200
-        time.sleep(0.1 * number % 1)  # each round deletes at another moment of the update
-        assert arena.call("DELETE", f"{MANAGEMENT}/phoenix").status_code == 200
-        again = {"name": "phoenix", "config": {"served_entities": [adder("2", replicas=1)]}}
-        began_s = time.monotonic()
-        assert arena.call("POST", MANAGEMENT, again).status_code == 200
-        arena.wait_ready("phoenix", timeout_s=30)
-        wait_for(lambda: len(processes(arena, "replica", "phoenix")) == 1, "the old replicas to be gone", 30)
-        answer = arena.ask("phoenix", {"dataframe_records": [{"x": 1.0}]})
-        assert (answer.status_code, answer.headers["served-model-name"]) == (200, "v2")
-        fault.count(1)
-        fault.note(rounds=rounds, slowest_s=round(max(time.monotonic() - began_s, fault.told.get("slowest_s", 0)), 1))
-        assert arena.call("DELETE", f"{MANAGEMENT}/phoenix").status_code == 200
-    wait_for(lambda: not processes(arena, "replica", "phoenix"), "all replicas to be gone")
+        wait_for(lambda: _states(arena, endpoint) == ["asleep"], "it to sleep", 60)
+        version = "21"[number % 2]
+        update = {"served_entities": [adder(version, replicas=1, scale_to_zero_enabled=True)]}
+        with fault.load(arena, endpoint) as clients:
+            time.sleep(0.02 * number % 0.2)  # each round updates at another moment of waking
+            assert arena.call("PUT", f"{MANAGEMENT}/{endpoint}/config", update).status_code == 200
+            arena.wait_ready(endpoint, timeout_s=30)
+            wait_for(lambda: _states(arena, endpoint) == ["ready"], "the replica of the old version to go", 30)
+            clients.go_on(100, in_all=2000 // rounds)
+        answer = arena.ask(endpoint, {"dataframe_records": [{"x": 1.0}]})
+        assert (answer.status_code, answer.headers["served-model-name"]) == (200, f"v{version}")
+    fault.note(updates_from_zero=rounds)
+    fault.assert_faultless()
+
+
+def _states(stack: Stack, endpoint: str) -> list[str]:
+    return [process.state for process in stack.processes("replica", endpoint)]

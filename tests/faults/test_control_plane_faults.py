@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from faults.conftest import adder
 from support.fault_report import FaultReport
-from support.processes import kill, processes, ready_pids, wait_ready
+from support.processes import kill, ready_pids, wait_ready
 from support.stack import MANAGEMENT, Stack, wait_for
 
 
@@ -15,7 +15,7 @@ def test_r5_predictions_go_on_while_the_control_plane_is_dead(
     """It is killed whenever it comes up. A replica dies meanwhile, an endpoint at zero is asked, a gateway starts."""
     dozing = serve("dozing", adder("1", replicas=1, scale_to_zero_enabled=True))
     endpoint = serve("independent")
-    wait_for(lambda: [p.state for p in processes(arena, "replica", dozing)] == ["asleep"], "it to sleep")
+    wait_for(lambda: [p.state for p in arena.processes("replica", dozing)] == ["asleep"], "it to sleep")
     replicas = set(wait_ready(arena, "replica", 2, endpoint))
     gateways = wait_ready(arena, "gateway", 2)
     kills = 0
@@ -23,7 +23,7 @@ def test_r5_predictions_go_on_while_the_control_plane_is_dead(
     has_killed_others = False
     with fault.load(arena, endpoint) as clients:
         while time.monotonic() < dead_until_s or not has_killed_others:
-            for pid in [p.pid for p in processes(arena, "control-plane") if p.pid is not None]:
+            for pid in [p.pid for p in arena.processes("control-plane") if p.pid is not None]:
                 kill(arena, pid)
                 kills += 1
             if not has_killed_others and kills > 1:
@@ -53,7 +53,7 @@ def test_r5_predictions_go_on_while_the_control_plane_is_dead(
 
     # A gateway that starts while the control plane is dead serves from the saved table; what it had in flight was
     # cut with it, so this is asked for by itself.
-    kill(arena, *[p.pid for p in processes(arena, "control-plane") if p.pid is not None])
+    kill(arena, *[p.pid for p in arena.processes("control-plane") if p.pid is not None])
     kill(arena, *gateways)
     answers = [arena.ask(endpoint, {"dataframe_records": [{"x": float(x)}]}) for x in range(20)]
     assert [answer.status_code for answer in answers] == [200] * 20

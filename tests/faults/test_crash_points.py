@@ -14,7 +14,7 @@ import requests
 from faults.conftest import MODEL
 from penstock.faults import POINTS, VARIABLE
 from support.fault_report import FaultReport
-from support.processes import kill, processes, ready_pids
+from support.processes import kill, ready_pids
 from support.stack import MANAGEMENT, Stack, start_stack, wait_for
 
 MARK = "PENSTOCK_SUPERVISED_HOME"
@@ -29,6 +29,8 @@ SOME = [
     "artifact-before-rename",
 ]
 """At least one of each process."""
+ASKED = 20
+"""Predictions that are asked for whenever the endpoint has settled."""
 Config = dict[str, Any] | None
 """Version and variables of the one served entity; None for an endpoint that does not exist."""
 
@@ -92,9 +94,12 @@ class Survivor:
         """The endpoint answers as its config says, by the one replica that it wants."""
         wait_for(lambda: len(self._replicas()) == 1, "one replica", 60)
         body = {"dataframe_records": [{"x": 1.0}]}
-        answer = wait_for(lambda: self._try("POST", f"/serving-endpoints/{NAME}/invocations", body), "an answer", 60)
-        assert (answer.status_code, answer.headers["served-model-name"]) == (200, f"v{version}")
-        self._fault.count(1)
+        for _ in range(ASKED):
+            answer = wait_for(
+                lambda: self._try("POST", f"/serving-endpoints/{NAME}/invocations", body), "an answer", 60
+            )
+            assert (answer.status_code, answer.headers["served-model-name"]) == (200, f"v{version}")
+        self._fault.count(ASKED)
 
     def kill_one(self, role: str) -> None:
         """`kill -9` a process, and wait until there is another."""
@@ -140,7 +145,7 @@ class Survivor:
 
     def _replicas(self) -> list[int]:
         with suppress(Exception):  # asked just when the supervisor dies
-            return [p.pid or 0 for p in processes(self.stack, "replica", NAME)]
+            return [p.pid or 0 for p in self.stack.processes("replica", NAME)]
         return []
 
     def _ready(self, role: str) -> list[int]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from support.fault_report import FaultReport
-from support.processes import kill, processes, wait_ready
+from support.processes import kill, wait_ready
 from support.stack import Stack, wait_for
 
 
@@ -47,9 +47,7 @@ def test_r4_gateways_restarted_one_after_the_other_cost_no_request(
             pids = wait_ready(arena, "gateway", 2)
             clients.go_on(200)
             os.kill(pids[number % 2], signal.SIGTERM)
-            wait_for(
-                lambda pid=pids[number % 2]: pid not in [p.pid for p in processes(arena, "gateway")], "its end", 40
-            )
+            wait_for(lambda pid=pids[number % 2]: pid not in [p.pid for p in arena.processes("gateway")], "its end", 40)
         wait_ready(arena, "gateway", 2)
         clients.go_on(200, in_all=2000)
     fault.note(restarts=rounds)

@@ -10,16 +10,15 @@ import pytest
 
 from faults.conftest import SHORT_WINDOWS, adder
 from support.fault_report import FaultReport
-from support.processes import processes
 from support.stack import QUERY, Stack, wait_for
 
 
 def _states(stack: Stack, endpoint: str) -> list[str]:
-    return sorted(p.state for p in processes(stack, "replica", endpoint))
+    return sorted(p.state for p in stack.processes("replica", endpoint))
 
 
 def _restarts(stack: Stack, endpoint: str) -> list[int]:
-    return [p.started_at_ms for p in processes(stack, "replica", endpoint)]
+    return [p.started_at_ms for p in stack.processes("replica", endpoint)]
 
 
 @pytest.mark.timeout(3600)

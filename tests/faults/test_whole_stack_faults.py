@@ -10,7 +10,6 @@ import pytest
 
 from faults.conftest import SHORT_WINDOWS, adder
 from support.fault_report import FaultReport
-from support.processes import processes
 from support.stack import MANAGEMENT, Stack, start_stack, wait_for
 
 VERSIONS = "12"
@@ -36,7 +35,7 @@ def stacks() -> Iterator[list[Stack]]:
 
 
 def _awake(stack: Stack) -> set[str | None]:
-    return {p.endpoint for p in processes(stack, "replica") if p.state != "asleep"}
+    return {p.endpoint for p in stack.processes("replica") if p.state != "asleep"}
 
 
 def _configs(stack: Stack) -> dict[str, Any]:
@@ -87,6 +86,9 @@ def test_r6_everything_is_killed_and_comes_back_as_it_was(
     (answer,) = [second.ask(names[-1], {"dataframe_records": [{"x": 1.0}]})]
     assert answer.status_code == 200
     assert "x-penstock-cold-start" in answer.headers
+    with fault.load(second, names[1]) as clients:
+        clients.go_on(2000)
+    fault.assert_faultless()
     second.stop()
     if fault.is_full:
         assert answers_s <= 30

@@ -1,5 +1,6 @@
 """A stack of real processes, driven from outside as a user would."""
 
+import asyncio
 import json
 import os
 import signal
@@ -13,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import msgspec
 import psutil
 import requests
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.core import Config
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+from penstock.client.supervisor import SupervisorClient
+from penstock.wire.messages import ProcessInfo
+from penstock.wire.sockets import SocketFolder
 
 SUPPORT = Path(__file__).parent
 MODEL = "m"
@@ -98,9 +104,21 @@ class Stack:
         )
 
     def ps(self, role: str | None = None, endpoint: str | None = None) -> list[dict[str, Any]]:
-        """The stack's processes, as `penstock ps` tells them."""
-        processes = json.loads(penstock("ps", "--json", home=self.home).stdout)
-        return [p for p in processes if role in (None, p["role"]) and (endpoint is None or p["endpoint"] == endpoint)]
+        """The stack's processes, in the form of `penstock ps --json`."""
+        return [msgspec.to_builtins(process) for process in self.processes(role, endpoint)]
+
+    def processes(self, role: str | None = None, endpoint: str | None = None) -> list[ProcessInfo]:
+        """The processes of a role and endpoint, or all: the supervisor knows them also without a control plane."""
+
+        async def ask() -> list[ProcessInfo]:
+            client = SupervisorClient(SocketFolder(self.home / "run"))
+            try:
+                return list((await client.snapshot()).processes)
+            finally:
+                await client.close()
+
+        found = asyncio.run(ask())
+        return [p for p in found if role in (None, p.role) and endpoint in (None, p.endpoint)]
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -51,10 +51,17 @@ def test_an_orphan_that_was_known_or_is_in_the_session_belongs_to_the_family(fat
     pid, child = father
     (known,) = (member for member in footprint.family(pid, [], frozenset()) if member.pid == child)
     stranger = Member(os.getpid(), 1)
-    assert footprint.family(0, [known, stranger], frozenset([known])) == {known}
+    assert footprint.family(_ended(), [known, stranger], frozenset([known])) == {known}
     assert footprint.family(child, [], frozenset()) == {known}
     assert pid in {member.pid for member in footprint.adopted([])}
     assert pid not in {member.pid for member in footprint.adopted([pid])}
+
+
+def _ended() -> int:
+    """The id of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
 
 
 def test_only_the_process_that_was_meant_is_killed(father: tuple[int, int]) -> None:
