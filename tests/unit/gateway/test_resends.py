@@ -10,8 +10,9 @@ import pytest
 from penstock.domain.prediction import Api
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call, CallState
-from penstock.gateway.resends import KEEP_S, Asked, Orphans
+from penstock.gateway.resends import KEEP_S, Orphans
 from penstock.wire.frames import Head
+from penstock.wire.siblings import Asked
 from unit.builders import until
 from unit.gateway.bench import Bench, answered, both_ready, refusal, with_bench
 from unit.gateway.fakes import FakeExchange, FakeReplica, Job, make_call
