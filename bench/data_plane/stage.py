@@ -115,6 +115,7 @@ def gateway(table: RoutingTable | None = None, **launch: Any) -> Iterator[Server
             tls=None,
             cors_origins=(),
             hold_timeout_s=60,
+            idle_timeout_s=300,
             tracking_uri=None,
             tracking_authorization=None,
             **launch,

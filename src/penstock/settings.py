@@ -131,6 +131,8 @@ class Settings:
     """`PENSTOCK_WHEELHOUSE`: a folder of wheels that is the only place from which environments are built."""
     hold_timeout_s: float = 60.0
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
+    idle_timeout_s: float = 300.0
+    """`PENSTOCK_IDLE_TIMEOUT_S`: how long a client's connection is kept on which nothing is asked."""
     fault: str = ""
     """`PENSTOCK_FAULT`: where processes are to crash, for tests; nowhere by default."""
     alias_poll_s: float = 10.0
@@ -164,6 +166,7 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
         env_manager=EnvManager(_choice(environment, "PENSTOCK_ENV_MANAGER", tuple(EnvManager), EnvManager.AUTO)),
         wheelhouse=_folder(environment, "PENSTOCK_WHEELHOUSE"),
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
+        idle_timeout_s=_number(environment, "PENSTOCK_IDLE_TIMEOUT_S", 300.0, 1, 86400),
         fault=_fault(environment),
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         limits=Limits(

@@ -10,12 +10,13 @@ from penstock.domain.errors import PenstockError, PermissionDenied, UnsupportedM
 from penstock.domain.prediction import JSON, Api
 from penstock.domain.routing import Access
 from penstock.gateway.call import Call
+from penstock.gateway.encodings import unpacker_of
 from penstock.gateway.exchange import BodyBudget, Exchange, Sink
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.passage import Passage
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
-from penstock.gateway.sinks import TAKEN, Discard, WholeBody, no_room_for_bodies
+from penstock.gateway.sinks import TAKEN, Discard, Unpacking, WholeBody, no_room_for_bodies
 from penstock.gateway.table import CurrentTable
 from penstock.wire.openai import model_of
 from penstock.wire.siblings import Asked
@@ -76,7 +77,7 @@ class Invocations:
 
     def enter(self, exchange: Exchange, passage: Passage) -> Sink:
         """The same for a passage that was found open before."""
-        body = exchange.take_body()
+        body = None if exchange.head.content_encoding else exchange.take_body()
         if body is None:
             return self._whole_body(exchange, partial(self._submit, exchange, passage))
         try:
@@ -97,7 +98,12 @@ class Invocations:
         return self._whole_body(exchange, submit)
 
     def _whole_body(self, exchange: Exchange, submit: Callable[[bytes], None]) -> Sink:
-        return WholeBody(exchange, MAX_BODY_BYTES, partial(_or_refuse, exchange, submit), self._bodies)
+        try:
+            unpacker = unpacker_of(exchange.head.content_encoding, MAX_BODY_BYTES)
+        except PenstockError as exc:
+            return Discard(exchange, exc)
+        whole = WholeBody(exchange, MAX_BODY_BYTES, partial(_or_refuse, exchange, submit), self._bodies)
+        return whole if unpacker is None else Unpacking(exchange, unpacker, whole)
 
     def _submit(self, exchange: Exchange, passage: Passage, body: bytes) -> None:
         if passage.generation != self._table.generation:  # another table came while the body did

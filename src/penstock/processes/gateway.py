@@ -22,6 +22,7 @@ from penstock.gateway.clients import Clients
 from penstock.gateway.cors import CrossOrigin
 from penstock.gateway.invocations import Invocations
 from penstock.gateway.load import LoadMeter
+from penstock.gateway.patience import Limits
 from penstock.gateway.proxy import Upstream
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
@@ -79,7 +80,7 @@ async def _serve(launch: GatewayLaunch) -> None:
         is_secure=launch.tls is not None,
     )
     routes = CrossOrigin(launch.cors_origins, gateway.begin).begin if launch.cors_origins else gateway.begin
-    clients = Clients()
+    clients = Clients(Limits(idle_s=launch.idle_timeout_s))
 
     async def listen(descriptor: int, tls: ssl.SSLContext | None) -> asyncio.Server:
         listener = socket.socket(fileno=descriptor)
@@ -100,7 +101,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     siblings.follow()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    follower = asyncio.create_task(follow_tables(sockets, table, meter), name="follow tables")
+    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, meter), clients.watch())]
     gc.collect()
     gc.freeze()
     report_ready(launch)
@@ -114,7 +115,8 @@ async def _serve(launch: GatewayLaunch) -> None:
     for_siblings.close()
     sockets.remove(own_socket)
     await siblings.close()
-    follower.cancel()
+    for task in tasks:
+        task.cancel()
     await table.close()
     await supervisor.close()
     await control_plane.close()

@@ -42,6 +42,7 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     tls: TlsFiles | None
     cors_origins: tuple[str, ...]
     hold_timeout_s: float
+    idle_timeout_s: float
     tracking_uri: str | None
     tracking_authorization: str | None
 

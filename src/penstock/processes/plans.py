@@ -114,6 +114,7 @@ class Plans:
                 tls=settings.tls,
                 cors_origins=settings.cors_origins,
                 hold_timeout_s=settings.hold_timeout_s,
+                idle_timeout_s=settings.idle_timeout_s,
                 tracking_authorization=settings.tracking_authorization,
                 tracking_uri=settings.tracking_uri,
             ),
