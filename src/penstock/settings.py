@@ -64,6 +64,11 @@ class Home:
         return self.path / "envs"
 
     @property
+    def spool(self) -> Path:
+        """What was logged of predictions, a folder for each gateway."""
+        return self.path / "spool"
+
+    @property
     def run(self) -> Path:
         """Sockets, lock, pid file and the routing table."""
         return self.path / "run"
@@ -135,6 +140,8 @@ class Settings:
     """`PENSTOCK_IDLE_TIMEOUT_S`: how long a client's connection is kept on which nothing is asked."""
     fault: str = ""
     """`PENSTOCK_FAULT`: where processes are to crash, for tests; nowhere by default."""
+    spool_max_mb: int = 1024
+    """`PENSTOCK_SPOOL_MAX_MB`: what the spools of all gateways may take on disk together."""
     alias_poll_s: float = 10.0
     """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
     limits: Limits = field(default_factory=Limits)
@@ -168,6 +175,7 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
         idle_timeout_s=_number(environment, "PENSTOCK_IDLE_TIMEOUT_S", 300.0, 1, 86400),
         fault=_fault(environment),
+        spool_max_mb=_whole(environment, "PENSTOCK_SPOOL_MAX_MB", 1024, 1, 1 << 24),
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         limits=Limits(
             cores=machine.cores,

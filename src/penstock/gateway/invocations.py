@@ -10,6 +10,7 @@ from penstock.domain.errors import PenstockError, PermissionDenied, UnsupportedM
 from penstock.domain.prediction import JSON, Api
 from penstock.domain.routing import Access
 from penstock.gateway.call import Call
+from penstock.gateway.capture import Captures
 from penstock.gateway.encodings import unpacker_of
 from penstock.gateway.exchange import BodyBudget, Exchange, Sink
 from penstock.gateway.load import LoadMeter
@@ -35,13 +36,22 @@ Draw = Callable[[], float]
 class Invocations:
     """Begins predictions on the current table."""
 
-    def __init__(self, table: CurrentTable, draw: Draw, meter: LoadMeter, orphans: Orphans, siblings: Siblings) -> None:
+    def __init__(
+        self,
+        table: CurrentTable,
+        draw: Draw,
+        meter: LoadMeter,
+        orphans: Orphans,
+        siblings: Siblings,
+        captures: Captures | None = None,
+    ) -> None:
         self._table = table
         self._meter = meter
         self._orphans = orphans
         self._siblings = siblings
         self._elsewhere = siblings.elsewhere
         self._draw = draw
+        self._captures = captures
         self._bodies = BodyBudget(MAX_HELD_BYTES)
 
     def passage(
@@ -61,7 +71,7 @@ class Invocations:
             raise UnsupportedMediaType("The content type is none that the scorer reads; it is too long.")
         asked = Asked(access.principal, target.endpoint.id, entity_name, api, content_type or _DEFAULT_CONTENT_TYPE)
         generation = self._table.generation
-        return Passage(target, asked, access, generation, self._meter.record, self._orphans.adopt)
+        return Passage(target, asked, access, generation, self._meter.record, self._orphans.adopt, self._captures)
 
     def begin(self, exchange: Exchange, passage: Passage) -> Sink:
         """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it.
@@ -115,8 +125,10 @@ class Invocations:
             submit = partial(self._submit, exchange, passage)
             self._siblings.ask(found, exchange, partial(_or_refuse, exchange, submit, body))
             return
-        backend, on_end = passage.choose(self._draw)
-        backend.submit(Call(exchange, backend.entity.name, passage.meta, body, on_end, passage.stand_in))
+        backend, on_end, capture = passage.choose(self._draw)
+        if capture is not None and not capture.is_drawn(self._draw):
+            capture = None
+        backend.submit(Call(exchange, backend.entity.name, passage.meta, body, on_end, passage.stand_in, capture))
 
     def _renewed(self, passage: Passage) -> Passage:
         asked = passage.asked

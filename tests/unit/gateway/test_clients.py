@@ -1,4 +1,4 @@
-"""Clients that keep a gateway waiting: idle, in the middle of a head or a body, or with an answer that they do not read."""
+"""Clients that keep a gateway waiting: idle, in the middle of a request, or with an answer that they do not read."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

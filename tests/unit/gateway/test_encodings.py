@@ -1,5 +1,6 @@
 """Bodies that come compressed, through a connection: what arrives is what was packed, and never more than it may be."""
 
+import contextlib
 import gzip
 import zlib
 
@@ -141,7 +142,5 @@ def test_p4_4_packed_twice_in_two_headers_is_packed_twice() -> None:
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(st.sampled_from([b"gzip", b"deflate"]), st.lists(st.binary(min_size=1, max_size=60), max_size=5))
 def test_p4_4_garbage_is_refused_and_nothing_else(encoding: bytes, pieces: list[bytes]) -> None:
-    try:
+    with contextlib.suppress(BadRequest, PayloadTooLarge):
         whole(encoding, *pieces)
-    except (BadRequest, PayloadTooLarge):
-        pass
