@@ -1,6 +1,7 @@
 """Records of the spool: what is read is what was written, and of a segment that was cut only whole records are read."""
 
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -99,16 +100,18 @@ def test_p4_5_a_kind_of_record_that_is_not_known_is_refused_and_not_passed_over(
 
 
 def test_p4_5_the_bytes_are_those_of_the_documentation() -> None:
-    identity = b"0f8fad5b-d9cb-469f-a165-70867728950e"
-    pieces = encode_record(
-        Kind.WHOLE, 3, identity, 1_700_000_000_000_000, 812, 200, 1, b'{"execution_us":7}', b"ab", b"c"
+    page = (Path(__file__).parents[3] / "docs" / "spool-format.md").read_text()
+    shown = bytes.fromhex(page.rsplit("```", 2)[1])
+    record = Record(
+        Kind.WHOLE,
+        status=200,
+        context=3,
+        request_id="0f8fad5b-d9cb-469f-a165-70867728950e",
+        received_us=1_700_000_000_000_000,
+        total_us=812,
+        notes=b'{"execution_us":7}',
+        request=b"ab",
+        answer=b"c",
     )
-    data = b"".join(pieces)
-    assert data[:4] == (68 + 18 + 2 + 1).to_bytes(4, "little")
-    assert data[8:12] == b"\x02\x01\xc8\x00"
-    assert data[12:16] == b"\x03\0\0\0"
-    assert data[16:52] == identity
-    assert int.from_bytes(data[52:60], "little") == 1_700_000_000_000_000
-    assert [int.from_bytes(data[at : at + 4], "little") for at in (60, 64, 68, 72)] == [812, 18, 2, 0]
-    assert data[76:] == b'{"execution_us":7}abc'
+    assert encoded(record) == shown
     assert SEGMENT_HEAD == b"PENSTOCK\x01\0\0\0\0\0\0\0"
