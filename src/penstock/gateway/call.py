@@ -12,6 +12,7 @@ from penstock.gateway.capture import Capture
 from penstock.gateway.deadlines import Deadline
 from penstock.gateway.headers import Headers, PredictionHeaders
 from penstock.gateway.request_ids import request_ids
+from penstock.spool.record import Kind
 from penstock.wire.errors import body_of, headers_of, status_of
 from penstock.wire.event_stream import DONE, error_event
 from penstock.wire.frames import Head, RequestMeta, encode_meta_for
@@ -198,7 +199,9 @@ class Call:
         if self._capture is None:
             self._let_begin(head)
         else:
-            self._capture.start(self, head.status, partial(self._let_begin, head))
+            total_s = time.monotonic() - self.arrived_s
+            leave = partial(self._let_begin, head)
+            self._capture.log(leave, self, Kind.START, head.status, total_s, request=self.body)
 
     def take(self, data: bytes) -> None:
         """A piece of the answer."""
@@ -213,13 +216,12 @@ class Call:
 
     def _hold_back_end(self, capture: Capture, data: bytes) -> None:
         """Log a piece of a stream; what may be its last stays here until the end has been logged as well."""
-        held = b"".join(self._parts)
+        leaving = [*self._parts, data]
         self._parts.clear()
         if data.endswith(DONE):
-            self._parts.append(data)
-            capture.chunk(self, data, partial(self._let_go, held))
-        else:
-            capture.chunk(self, data, partial(self._let_go, held + data))
+            self._parts.append(leaving.pop())
+        total_s = time.monotonic() - self.arrived_s
+        capture.log(partial(self._let_go, b"".join(leaving)), self, Kind.CHUNK, 0, total_s, answer=data)
 
     def finish(self, notes: bytes = b"") -> None:
         """The answer is whole; `notes` are what the replica tells of it."""
@@ -246,21 +248,24 @@ class Call:
             self._release()
 
     def _respond(self, status: int, body: bytes, headers: Headers, notes: bytes = b"") -> None:
+        total_s = time.monotonic() - self.arrived_s
         if self._capture is None:
-            self._end(status)
+            self._end(status, total_s)
             self._let_answer(status, body, headers)
         else:
-            self._capture.whole(self, status, body, notes, partial(self._let_answer, status, body, headers))
-            self._end(status)
+            leave = partial(self._let_answer, status, body, headers)
+            self._capture.log(leave, self, Kind.WHOLE, status, total_s, notes, self.body, body)
+            self._end(status, total_s)
 
     def _end_stream(self, status: int, notes: bytes, last: bytes = b"") -> None:
+        total_s = time.monotonic() - self.arrived_s
         if self._capture is None:
-            self._end(status)
+            self._end(status, total_s)
             self._let_end(last)
         else:
-            held = b"".join(self._parts)
-            self._capture.end(self, status, notes, last, partial(self._let_end, held + last))
-            self._end(status)
+            leave = partial(self._let_end, b"".join(self._parts) + last)
+            self._capture.log(leave, self, Kind.END, status, total_s, notes, b"", last)
+            self._end(status, total_s)
 
     def _let_answer(self, status: int, body: bytes, headers: Headers) -> None:
         if self._recipient.is_open:
@@ -281,9 +286,9 @@ class Call:
                 self._recipient.push(last)
             self._recipient.end_stream()
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int, total_s: float) -> None:
         if self._on_end is not None:
-            self._on_end(status, time.monotonic() - self.arrived_s)
+            self._on_end(status, total_s)
         self._release()
 
     def _release(self) -> None:

@@ -19,7 +19,7 @@ class Deadline(Generic[T]):
     def __init__(self, lane: "_Lane[T]", when_s: float, thing: T) -> None:
         self._lane = lane
         self._when_s = when_s
-        self.thing = thing
+        self.thing: T | None = thing
 
     def when(self) -> float:
         """The time, by the loop's clock."""
@@ -28,6 +28,7 @@ class Deadline(Generic[T]):
     def cancel(self) -> None:
         """It will not happen, and the thing is no longer held."""
         self._lane.waiting.pop(self, None)
+        self.thing = None
 
     def cancelled(self) -> bool:
         """Whether it was cancelled, or has happened."""
@@ -86,6 +87,7 @@ class _Lane(Generic[T]):
                 break
             due.append(deadline)
         for deadline in due:
-            if not deadline.cancelled():  # by one that expired before it
+            thing = deadline.thing
+            if thing is not None:  # else it was cancelled by one that expired before it
                 deadline.cancel()
-                self._expire(deadline.thing)
+                self._expire(thing)
