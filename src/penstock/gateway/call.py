@@ -9,13 +9,13 @@ from typing import Protocol
 from penstock.domain.errors import PenstockError
 from penstock.domain.prediction import JSON
 from penstock.gateway.capture import Capture
-from penstock.gateway.deadlines import Deadline
+from penstock.gateway.deadlines import Deadline, Lane
 from penstock.gateway.headers import Headers, PredictionHeaders
 from penstock.gateway.request_ids import request_ids
 from penstock.spool.record import Kind
 from penstock.wire.errors import body_of, headers_of, status_of
 from penstock.wire.event_stream import DONE, error_event
-from penstock.wire.frames import Head, RequestMeta, encode_meta_for
+from penstock.wire.frames import Head, MetaForm, RequestMeta
 
 MAX_UNSENT_BYTES = 4 << 20
 """A client of a stream that leaves more than this unread is cut off: nothing may pile up here without end."""
@@ -76,12 +76,12 @@ class Call:
         "arrived_s",
         "body",
         "cold_start_s",
-        "deadline",
         "entity_name",
         "found_no_replica",
         "head",
         "is_alone",
         "is_idempotent",
+        "lane",
         "meta",
         "request_id",
         "state",
@@ -91,7 +91,7 @@ class Call:
         self,
         recipient: Recipient,
         entity_name: str,
-        meta: RequestMeta,
+        meta: RequestMeta | MetaForm,
         body: bytes,
         on_end: OnEnd | None = None,
         stand_in: "Callable[[Call], Recipient] | None" = None,
@@ -102,7 +102,7 @@ class Call:
         Args:
             recipient: who waits for the answer.
             entity_name: the served entity that is to give it.
-            meta: what goes to the replica beside the body, with the request's id.
+            meta: what goes to the replica beside the body, to which the request's id is added.
             body: of the request.
             on_end: told the answer's status and its seconds.
             stand_in: makes who waits on when the recipient leaves a call that a replica has begun; without it nobody.
@@ -115,10 +115,11 @@ class Call:
         self.entity_name = entity_name
         self.body = body
         self.request_id = next(_ids)
-        self.meta = encode_meta_for(meta, self.request_id)
+        form = MetaForm(meta) if isinstance(meta, RequestMeta) else meta
+        self.meta = form.fill(self.request_id)
         self._replica: str | None = None
         self.arrived_s = time.monotonic()
-        self.deadline: Deadline[Call] | None = None
+        self.lane: Lane[Call] | None = None
         """Refuses the call at its time limit; set by the backend that took it."""
         self.state = _WAITING
         self.is_alone = False
@@ -143,9 +144,14 @@ class Call:
         return self.is_idempotent and not self.is_alone
 
     @property
+    def deadline(self) -> Deadline["Call"] | None:
+        """Its time limit, once a backend has taken it."""
+        return None if self.lane is None else Deadline(self.lane, self)
+
+    @property
     def ends_by_s(self) -> float:
         """When it will have been answered, by the loop's clock."""
-        return self.arrived_s if self.deadline is None else self.deadline.when()
+        return self.arrived_s if self.lane is None else self.lane.get(self, self.arrived_s)
 
     def watch(self, on_gone: Callable[[], None]) -> None:
         """Be told if the recipient goes away before it has the whole answer."""
@@ -173,8 +179,8 @@ class Call:
         if self.found_no_replica and self.cold_start_s is None:
             self.cold_start_s = time.monotonic() - self.arrived_s
 
-    def start(self, *, is_idempotent: bool) -> None:
-        """A replica has begun with it."""
+    def start(self, is_idempotent: bool) -> None:
+        """A replica has begun with it, which says whether it may be begun a second time."""
         self.state = _STARTED
         self.is_idempotent = is_idempotent
 
@@ -251,7 +257,8 @@ class Call:
         total_s = time.monotonic() - self.arrived_s
         if self._capture is None:
             self._end(status, total_s)
-            self._let_answer(status, body, headers)
+            if self._recipient.is_open:
+                self._recipient.respond(status, body, headers)
         else:
             leave = partial(self._let_answer, status, body, headers)
             self._capture.log(leave, self, Kind.WHOLE, status, total_s, notes, self.body, body)
@@ -293,8 +300,8 @@ class Call:
 
     def _release(self) -> None:
         self.state = _FINISHED
-        if self.deadline is not None:
-            self.deadline.cancel()
+        if self.lane is not None:
+            self.lane.pop(self, None)
         self._recipient.on_gone = None
         self.body = b""
         self._parts.clear()

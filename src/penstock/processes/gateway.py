@@ -40,7 +40,7 @@ _TLS_CLOSE_TIMEOUT_S = 300.0
 """Sending the rest of an answer falls into it: as long as a client may take for that."""
 _KEEP_ALIVE_S = 2.0
 _GC_THRESHOLD = 20_000
-"""What is at work at a time is more than the 700 objects at which Python looks for cycles; answered calls leave none."""
+"""What is at work is more than the 700 objects at which Python looks for cycles, and answered calls leave none."""
 
 _log = logging.getLogger(__name__)
 
