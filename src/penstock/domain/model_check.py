@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from penstock.domain.predict_tier import PredictTier
 from penstock.domain.prediction import ExecutorKind
 
 
@@ -39,6 +40,12 @@ class ModelCheck:
     """What its process held at the end and shared with no other; None where the system does not tell."""
     peak_memory_bytes: int | None = None
     """The most of that which it held at any time."""
+    predict_tier: PredictTier = PredictTier.MLFLOW
+    """How directly the model is asked."""
+    tier_reason: str = ""
+    """Why so, and not more directly."""
+    batch_limit: int = 1
+    """Queries that are taken at a time."""
     problems: tuple[str, ...] = ()
     """What is not in order and does not keep it from being served."""
 

@@ -12,7 +12,7 @@ model falls back to the frame tier for good.
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from math import isclose
+from math import isclose, isnan
 from typing import Any
 
 from penstock.domain.batching import MAX_BATCH_ROWS, Batching
@@ -100,7 +100,9 @@ class FastPath:
             return None
         return self._read(query.body)
 
-    def _answer_batch(self, queries: Sequence[Query], batch: list[tuple[int, Input]]) -> Iterable[Answer | AnswerStream]:
+    def _answer_batch(
+        self, queries: Sequence[Query], batch: list[tuple[int, Input]]
+    ) -> Iterable[Answer | AnswerStream]:
         """Answers to queries whose rows may be joined."""
         inputs = [given for _, given in batch]
         try:
@@ -130,7 +132,9 @@ class FastPath:
         (query, given), self._to_check = self._to_check, None
         again = self._long_way.answer(query)
         if isinstance(again, Answer) and not is_same(given, again, self._tolerance):
-            self._fall_back(f"asked again by MLflow's own code, a query got {_shown(again)} in place of {_shown(given)}")
+            self._fall_back(
+                f"asked again by MLflow's own code, a query got {_shown(again)} in place of {_shown(given)}"
+            )
 
     def _fall_back(self, reason: str) -> None:
         chosen = self._demote(reason)
@@ -159,7 +163,7 @@ def _is_close(one: Any, other: Any, tolerance: float) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(lambda a, b: _is_close(a, b, tolerance), one, other))
     if isinstance(one, float) and isinstance(other, float):
-        return one == other or isclose(one, other, rel_tol=tolerance, abs_tol=tolerance) or (one != one and other != other)
+        return isclose(one, other, rel_tol=tolerance, abs_tol=tolerance) or (isnan(one) and isnan(other))
     return bool(one == other)
 
 

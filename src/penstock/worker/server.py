@@ -192,7 +192,7 @@ class Server:
         peer = _Peer(connection)
         self._peers.add(peer)
         self._selector.register(connection, selectors.EVENT_READ, peer)
-        peer.send(self._hello(self._slots, WINDOW))
+        peer.send(self._hello(self._slots, max(WINDOW, self._batch_limit - self._slots)))
 
     def _read(self, peer: _Peer) -> None:
         try:
