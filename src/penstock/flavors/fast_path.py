@@ -48,7 +48,6 @@ class FastPath:
         *,
         draw: Draw,
         demote: OnDemotion,
-        is_idempotent: bool,
         tolerance: float,
     ) -> None:
         """Go the short way.
@@ -60,7 +59,6 @@ class FastPath:
             batching: how many queries at a time, and whether joined.
             draw: decides which queries are checked again.
             demote: told that the tier is not what it was taken for.
-            is_idempotent: whether a query that failed may be asked again, for MLflow to say why.
             tolerance: by how much a joined answer may differ from that to the same query alone.
         """
         self.batch_limit = batching.limit
@@ -70,7 +68,6 @@ class FastPath:
         self._predict = chosen.predict
         self._is_joined = batching.is_joined
         self._is_checked = chosen.tier.rank >= PredictTier.ARRAY.rank
-        self._is_idempotent = is_idempotent
         self._tolerance = tolerance if batching.is_joined else 0.0
         self._draw = draw
         self._demote = demote
@@ -119,10 +116,10 @@ class FastPath:
         return [answer for one in batch for answer in self._answer_batch(queries, [one])]
 
     def _why(self, query: Query, given: Input, error: Exception) -> Answer | AnswerStream:
-        """The answer to a query that failed; only a model that may be asked twice is asked once more."""
-        if self._is_idempotent:
+        """What MLflow says of a query that failed. The two shortest tiers do not fail with the model's own errors."""
+        if self._is_checked:
             return self._long_way.answer(query)
-        return self._long_way.refusal_of(error, _note(given))
+        return self._long_way.refusal(query, error, _note(given))
 
     def use_idle_time(self) -> None:
         """Give one answer again, the long way."""

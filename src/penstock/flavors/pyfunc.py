@@ -78,10 +78,16 @@ class Predictor:
         output = {"databricks_request_id": query.request_id, "trace": trace} if request.wants_trace else None
         return _shaped(answer, request, output)
 
-    def _score(self, body: bytes, content_type: str, note: Note) -> Answer:
+    def refusal(self, query: Query, error: Exception, note: Note) -> Answer:
+        """What MLflow's scorer says when its model fails with this error on a query."""
+        return self._score(query.body, query.content_type, note, _Failing(self.metadata, error))
+
+    def _score(
+        self, body: bytes, content_type: str, note: Note, model: "PyFuncModel | _Failing | None" = None
+    ) -> Answer:
         """What MLflow's scorer makes of a body."""
         try:
-            scored = scoring_server.invocations(body, content_type, self._model, self._input_schema)
+            scored = scoring_server.invocations(body, content_type, model or self._model, self._input_schema)
         except Exception as exc:  # noqa: BLE001 - whatever the parser, the model or the encoder trips over came with it
             return _refusal_of(exc, note)
         if scored.status == 200:  # noqa: PLR2004
@@ -97,6 +103,17 @@ class Predictor:
         except Exception as exc:  # noqa: BLE001 - as in _score
             return _refusal_of(exc, note)
         return AnswerStream(_events(first, pieces, request, note), note)
+
+
+class _Failing:
+    """In place of a model that has been asked already, and failed."""
+
+    def __init__(self, metadata: Model, error: Exception) -> None:
+        self.metadata = metadata
+        self._error = error
+
+    def predict(self, _data: Any, params: Any = None) -> Any:  # noqa: ARG002 - called as a model is
+        raise self._error
 
 
 def _events(first: Any, pieces: Iterator[Any], request: LlmRequest, note: Note) -> Generator[bytes, None, None]:
