@@ -112,7 +112,7 @@ class _Failing:
         self.metadata = metadata
         self._error = error
 
-    def predict(self, _data: Any, params: Any = None) -> Any:  # noqa: ARG002 - called as a model is
+    def predict(self, _data: Any, params: Any = None) -> Any:
         raise self._error
 
 
