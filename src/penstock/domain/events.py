@@ -183,7 +183,7 @@ def _replica_events(old: Replica | None, new: Replica | None) -> Iterator[Event]
     if new.state is ReplicaState.READY and was is not ReplicaState.READY:
         yield event(EventKind.REPLICA_READY, "is ready.")
     elif new.check is not None and _tier_rank(new) < _tier_rank(old):
-        yield event(EventKind.TIER_LOWERED, new.check.tier_reason)
+        yield event(EventKind.TIER_LOWERED, new.check.tier.reason)
 
 
 def _tier_rank(replica: Replica | None) -> int:

@@ -1,21 +1,40 @@
-"""How directly a replica asks its model."""
+"""How directly a replica reaches its model's arithmetic, and what was found out about it."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
 class PredictTier(StrEnum):
-    """From the longest way to the shortest; each is as good as the one before it."""
+    """From MLflow's whole way to the bare arithmetic; each is quicker than the one before."""
 
     MLFLOW = "mlflow"
-    """MLflow's own code reads the body and calls the model."""
+    """MLflow's own scoring code, from the body to the answer."""
     FRAME = "frame"
-    """The body is read by a compiled reader; the model gets the same DataFrame or tensors that MLflow would make."""
+    """The compiled input makes what the flavor gets; MLflow's enforcement of the schema is left out."""
     ARRAY = "array"
-    """The estimator gets an array, because it does not look at names of columns."""
+    """A NumPy matrix in place of the DataFrame, for estimators that read no column names."""
     KERNEL = "kernel"
-    """Only the estimator's arithmetic is done, in the same order."""
+    """The estimator's own operations in its own order, without what surrounds them."""
 
     @property
     def rank(self) -> int:
-        """0 for the longest way."""
-        return list(PredictTier).index(self)
+        """0 for the slowest."""
+        return tuple(PredictTier).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TierFinding:
+    """What the check of a model found out about its tier; later replicas of the deployment go by it."""
+
+    tier: PredictTier
+    reason: str
+    """One sentence: what speaks for this tier, or why it is not the next one."""
+    is_row_independent: bool = False
+    """Whether each request's answer is the same, bit for bit, if it is computed together with others' (on probes)."""
+    max_deviation: float | None = None
+    """The largest difference seen between the two, relative to values over 1; None if there was none to be seen."""
+
+
+def is_reached(tier: PredictTier, wanted: PredictTier | None) -> bool:
+    """Whether a tier is what its served entity asks for; one that asks for nothing takes any."""
+    return wanted is None or tier.rank >= wanted.rank

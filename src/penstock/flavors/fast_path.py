@@ -18,10 +18,11 @@ from typing import Any
 from penstock.domain.batching import MAX_BATCH_ROWS, Batching
 from penstock.domain.predict_tier import PredictTier
 from penstock.domain.prediction import JSON, Answer, AnswerStream, Api, Note, Query
-from penstock.flavors.compiled.reader import Input, InputReader
-from penstock.flavors.outputs import encode, split
+from penstock.flavors.compiled.ports import Input, InputReader
+from penstock.flavors.encoding import encode
+from penstock.flavors.outputs import part_of, row_count
 from penstock.flavors.pyfunc import Predictor
-from penstock.flavors.tiers.selection import Chosen
+from penstock.flavors.tiers.ways import Predict
 
 RECHECK_EVERY = 10_000
 """One query in so many is asked again the long way."""
@@ -30,8 +31,8 @@ _NOTHING_NOTED = Note()
 
 Draw = Callable[[int], int]
 """A random number from 0 up to, and without, its argument."""
-OnDemotion = Callable[[str], Chosen]
-"""Told why; gives the lower tier."""
+OnDemotion = Callable[[str], Predict]
+"""Told why; gives the predict of the frame tier."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ class FastPath:
         self,
         long_way: Predictor,
         reader: InputReader,
-        chosen: Chosen,
+        predict: Predict,
+        tier: PredictTier,
         batching: Batching,
         *,
         draw: Draw,
@@ -55,7 +57,8 @@ class FastPath:
         Args:
             long_way: the same model, asked by MLflow's own code.
             reader: of its signature.
-            chosen: the tier.
+            predict: the model's raw output for the rows of all inputs.
+            tier: which of them that is.
             batching: how many queries at a time, and whether joined.
             draw: decides which queries are checked again.
             demote: told that the tier is not what it was taken for.
@@ -65,9 +68,9 @@ class FastPath:
         self.wants_idle_time = False
         self._long_way = long_way
         self._read = reader.read
-        self._predict = chosen.predict
+        self._predict = predict
         self._is_joined = batching.is_joined
-        self._is_checked = chosen.tier.rank >= PredictTier.ARRAY.rank
+        self._is_checked = tier.rank >= PredictTier.ARRAY.rank
         self._tolerance = tolerance if batching.is_joined else 0.0
         self._draw = draw
         self._demote = demote
@@ -104,9 +107,10 @@ class FastPath:
         inputs = [given for _, given in batch]
         try:
             output = self._predict(inputs)
-            parts = [output] if len(batch) == 1 else split(output, [given.rows for given in inputs])
-            if parts is not None:
-                return [_answer(given, part) for given, part in zip(inputs, parts, strict=True)]
+            if len(batch) == 1:
+                return [_answer(inputs[0], output)]
+            if row_count(output) == sum(given.rows for given in inputs):
+                return _parts(inputs, output)
         except Exception as exc:  # noqa: BLE001 - whatever the model or the encoder trips over
             if len(batch) == 1:
                 return [self._why(queries[batch[0][0]], inputs[0], exc)]
@@ -134,8 +138,7 @@ class FastPath:
             )
 
     def _fall_back(self, reason: str) -> None:
-        chosen = self._demote(reason)
-        self._predict = chosen.predict
+        self._predict = self._demote(reason)
         self._is_checked = False
 
     def _keep_for_check(self, query: Query, answer: Answer | AnswerStream | None) -> None:
@@ -179,6 +182,15 @@ def _batches(read: list[tuple[int, Input]]) -> Iterator[list[tuple[int, Input]]]
             batch.append(one)
             rows += one[1].rows
         yield batch
+
+
+def _parts(inputs: Iterable[Input], output: Any) -> list[Answer]:
+    answers = []
+    start = 0
+    for given in inputs:
+        answers.append(_answer(given, part_of(output, start, start + given.rows)))
+        start += given.rows
+    return answers
 
 
 def _answer(given: Input, output: Any) -> Answer:

@@ -10,9 +10,10 @@ from mlflow.exceptions import MlflowException
 
 from penstock.domain.requirements import unmet
 from penstock.flavors.pyfunc import one_line, root_cause
+from penstock.processes.check_plan import plan_for
 from penstock.processes.launch import CheckLaunch, begin, report_failure, report_ready
 from penstock.processes.model_environment import EnvironmentUnusable, installed, settle
-from penstock.processes.preflight import CheckFailed, check_model, plan_for
+from penstock.processes.preflight import CheckFailed, check_model
 from penstock.stores.artifacts import fetch
 from penstock.stores.model_files import traits_in
 from penstock.stores.model_requirements import read_needs
@@ -42,7 +43,7 @@ def main() -> None:
         python_environment=environment,
     )
     try:
-        _, check = check_model(plan, lambda hung: report_failure(launch, str(hung), hung.check))
+        check = check_model(plan, lambda hung: report_failure(launch, str(hung), hung.check)).check
     except CheckFailed as exc:
         report_failure(launch, str(exc), exc.check)
         sys.exit(FAILED)

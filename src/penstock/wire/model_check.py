@@ -16,7 +16,7 @@ def encode_check(check: ModelCheck) -> dict[str, Any]:
         "executor": check.executor.value,
         "is_forked": check.is_forked,
         "predict_tier": check.predict_tier.value,
-        "tier_reason": check.tier_reason,
+        "tier_reason": check.tier.reason,
         "batch_limit": check.batch_limit,
         "environment": {
             "manager": check.env_manager,

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import replica  # the script beside this one
+
 from penstock.domain.prediction import Answer, AnswerStream, Query
 from penstock.worker.server import Server
-import replica  # the script beside this one
 
 
 class Together:

@@ -1,0 +1,48 @@
+"""What is inside a loaded `PyFuncModel`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.pyfunc import PyFuncModel
+
+from penstock.flavors.kernels.library import is_one_of
+
+_SKLEARN = {"mlflow.sklearn": ("_SklearnModelWrapper",)}
+_BOOSTED = {"mlflow.xgboost": ("_XGBModelWrapper",), "mlflow.lightgbm": ("_LGBModelWrapper",)}
+_ONNX = {"mlflow.onnx": ("_OnnxModelWrapper",)}
+_SEARCHES = {
+    "sklearn.model_selection": (
+        "GridSearchCV",
+        "RandomizedSearchCV",
+        "HalvingGridSearchCV",
+        "HalvingRandomSearchCV",
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """What a native flavor's wrapper wraps, and which of its methods answers."""
+
+    thing: Any
+    """The estimator, booster or session; of a search, the best estimator, to which it delegates."""
+    method: str
+    """`predict`, `predict_proba`, …"""
+    is_sklearn: bool
+    """Whether scikit-learn's wrapper holds it."""
+
+
+def estimator_of(model: PyFuncModel) -> Estimator | None:
+    """The estimator of a model whose flavor is known; None for custom Python code and for all other flavors."""
+    if type(model) is not PyFuncModel:
+        return None
+    wrapper, method = model._model_impl, model.metadata.flavors["python_function"].get("predict_fn", "predict")
+    if is_one_of(wrapper, _SKLEARN):
+        thing = wrapper.get_raw_model()
+        best = getattr(thing, "best_estimator_", None) if is_one_of(thing, _SEARCHES) else None
+        return Estimator(thing if best is None else best, method, is_sklearn=True)
+    if is_one_of(wrapper, _BOOSTED):
+        return Estimator(wrapper.get_raw_model(), method, is_sklearn=False)
+    if is_one_of(wrapper, _ONNX):
+        return Estimator(wrapper, method, is_sklearn=False)
+    return None

@@ -1,0 +1,145 @@
+"""The choice of a model's predict tier.
+
+Ways are tried from the quickest down. `kernel` and `array` are taken only if they agree with MLflow's own
+`model.predict` on every bit of every probe; `frame` is MLflow's own code without a step that is done already. No code
+of a model's author is asked: a custom Python model is served by `frame`, unprobed.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from mlflow.pyfunc import PyFuncModel
+from mlflow.types import Schema
+
+from penstock.domain.predict_tier import PredictTier, TierFinding
+from penstock.flavors.compiled.ports import InputReader
+from penstock.flavors.tiers.frame import refusal
+from penstock.flavors.tiers.loaded import estimator_of
+from penstock.flavors.tiers.probes import Probes, make_probes
+from penstock.flavors.tiers.trial import Trial, togetherness
+from penstock.flavors.tiers.ways import Predict, Way, array_way, frame_way, kernel_way, slow_way
+
+_MAX_ROWS, _MAX_VALUES = 500, 50_000
+"""Random probes: rows, and values in all of them, for models with thousands of columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """How a model is asked."""
+
+    finding: TierFinding
+    predict: Predict | None
+    """The model's raw output for the rows of all inputs; None in the tier `mlflow`. Where it raises, MLflow would too:
+    the bytes go there for the answer."""
+    slow: Predict | None
+    """The same by MLflow's own `predict`, for checks."""
+
+    @property
+    def tier(self) -> PredictTier:
+        """The tier."""
+        return self.finding.tier
+
+    @property
+    def reason(self) -> str:
+        """One sentence: what speaks for it, and why it is not the next one."""
+        return self.finding.reason
+
+    @property
+    def is_row_independent(self) -> bool:
+        """Whether requests that are predicted together get what each gets alone, bit for bit."""
+        return self.finding.is_row_independent
+
+    @property
+    def max_deviation(self) -> float:
+        """How far apart the two were seen to be; infinity if that cannot be said."""
+        return math.inf if self.finding.max_deviation is None else self.finding.max_deviation
+
+
+def select(
+    model: PyFuncModel,
+    reader: InputReader | None,
+    examples: Sequence[bytes] = (),
+    wanted: PredictTier | None = None,
+    earlier: TierFinding | None = None,
+) -> Chosen:
+    """Choose the tier of a loaded model; never raises.
+
+    Args:
+        model: as MLflow loaded it.
+        reader: compiled from its signature; None if it has none, or one that is not compiled.
+        examples: bodies that it is known to take.
+        wanted: the highest tier to use.
+        earlier: what another replica of the same deployment found out. Its tier is not exceeded, the trial is a short
+            one, and what it says of requests that are predicted together is taken as it is.
+    """
+    schema = model.metadata.get_input_schema()
+    if schema is None or reader is None:
+        what = "It was logged without a signature" if schema is None else "Its signature is of a kind not compiled"
+        return _by_mlflow(f"{what}, so MLflow reads its input")
+    if wanted is PredictTier.MLFLOW:
+        return _by_mlflow("Its served entity asks for this tier")
+    try:
+        refused = refusal(model)
+        if refused is not None:
+            return _by_mlflow(f"MLflow predicts, because {refused}")
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return _selected(model, reader, schema, examples, wanted, earlier)
+    except Exception as exc:  # noqa: BLE001 - in another environment MLflow or the model's library may differ
+        return _by_mlflow(f"MLflow predicts, because the search for a quicker way met {type(exc).__name__}: {exc}")
+
+
+def _by_mlflow(reason: str) -> Chosen:
+    return Chosen(TierFinding(PredictTier.MLFLOW, f"{reason}."), None, None)
+
+
+def _selected(
+    model: PyFuncModel,
+    reader: InputReader,
+    schema: Schema,
+    examples: Sequence[bytes],
+    wanted: PredictTier | None,
+    earlier: TierFinding | None,
+) -> Chosen:
+    estimator = estimator_of(model)
+    slow, frame = slow_way(model, reader, estimator), frame_way(model, reader, estimator)
+    if estimator is None:
+        reason = "It is code of its author's or of a flavor without quicker ways, which gets its whole frame."
+        return Chosen(TierFinding(PredictTier.FRAME, reason), frame.predict, slow)
+    limits = [tier for tier in (wanted, earlier.tier if earlier else None) if tier is not None]
+    highest = min(limits, key=lambda tier: tier.rank, default=PredictTier.KERNEL)
+    count = max(8, min(_MAX_ROWS, _MAX_VALUES // max(1, len(schema.inputs))))
+    probes = make_probes(reader, schema, examples, count)
+    objections = [] if wanted is None or highest is PredictTier.KERNEL else [f"no more than {wanted} was asked for"]
+    for tier, find in ((PredictTier.KERNEL, kernel_way), (PredictTier.ARRAY, array_way)):
+        if tier.rank > highest.rank:
+            continue
+        way = (
+            "its signature has params"
+            if model.metadata.get_params_schema() is not None
+            else find(reader, schema, estimator, slow)
+        )
+        if isinstance(way, str):
+            objections.append(f"no {tier}: {way}")
+            continue
+        trial = Trial(probes.at(way.landmarks), slow, is_brief=earlier is not None)
+        objection = trial.objection(way.predict)
+        if not objection:
+            proof = f"{way.name} is bit-identical to MLflow's predict on {trial.rows} probe rows"
+            return _found(tier, way, slow, [proof, *objections], probes, earlier)
+        objections.append(f"no {tier}: {objection}")
+    return _found(PredictTier.FRAME, frame, slow, ["The flavor gets its frame", *objections], probes, earlier)
+
+
+def _found(
+    tier: PredictTier, way: Way, slow: Predict, reasons: Sequence[str], probes: Probes, earlier: TierFinding | None
+) -> Chosen:
+    if earlier is not None and earlier.tier is tier:
+        is_independent, apart = earlier.is_row_independent, earlier.max_deviation
+    else:
+        is_independent, apart = togetherness(way.predict, probes)
+    finding = TierFinding(tier, "; ".join(reasons) + ".", is_independent, apart)
+    return Chosen(finding, way.predict, slow)
