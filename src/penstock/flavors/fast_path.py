@@ -101,8 +101,8 @@ class FastPath:
         return self._read(query.body)
 
     def _answer_batch(
-        self, queries: Sequence[Query], batch: list[tuple[int, Input]]
-    ) -> Iterable[Answer | AnswerStream]:
+        self, queries: Sequence[Query], batch: Sequence[tuple[int, Input]]
+    ) -> Sequence[Answer | AnswerStream]:
         """Answers to queries whose rows may be joined."""
         inputs = [given for _, given in batch]
         try:
@@ -112,11 +112,13 @@ class FastPath:
             if row_count(output) == sum(given.rows for given in inputs):
                 return _parts(inputs, output)
         except Exception as exc:  # noqa: BLE001 - whatever the model or the encoder trips over
-            if len(batch) == 1:
-                return [self._why(queries[batch[0][0]], inputs[0], exc)]
+            error: Exception | None = exc
         else:
+            error = None
             _log.warning("the model gives no element for each row; its queries are not joined any more")
             self._is_joined = False
+        if error is not None and len(batch) == 1:
+            return [self._why(queries[batch[0][0]], inputs[0], error)]
         return [answer for one in batch for answer in self._answer_batch(queries, [one])]
 
     def _why(self, query: Query, given: Input, error: Exception) -> Answer | AnswerStream:
