@@ -1,18 +1,19 @@
 """Cheap tests of whether a matrix is in the domain of a kernel: a false alarm costs time, a miss an error."""
 
 import math
-from typing import Any
 
 import numpy as np
 
 from penstock.flavors.kernels.kernel import Matrix
 
-_sum = np.add.reduce
+_EXACT = 2.0**53
 
 
 def is_finite(matrix: Matrix) -> bool:
-    """Whether there is neither NaN nor infinity, as their sum tells; it may overflow, which is no loss (1 us)."""
-    return matrix.dtype.kind not in "fc" or math.isfinite(_sum(matrix, None))
+    """Whether there is neither NaN nor infinity: times 0 they are NaN, all else is 0 (0.5 us, without overflow)."""
+    if matrix.dtype.kind != "f":
+        return True
+    return math.isfinite(matrix.ravel("K").dot(np.zeros(matrix.size, matrix.dtype)))
 
 
 def has_no_infinity(matrix: Matrix) -> bool:
@@ -20,13 +21,13 @@ def has_no_infinity(matrix: Matrix) -> bool:
     return is_finite(matrix) or not bool(np.isinf(matrix).any())
 
 
-def rounds_once(matrix: Matrix) -> bool:
-    """Whether integers in a matrix of doubles are the same as in columns of their own.
+def in_single(matrix: Matrix, *, is_mixed: bool) -> Matrix | None:
+    """A matrix in single precision, as an estimator that converts its input does it; C-contiguous.
 
-    A frame of integer and double columns becomes a matrix of doubles, and an estimator that works in single precision
-    takes the integers straight to it. Above 2^53 the way by a double may round twice.
+    Numbers too large for it become infinite. None if the columns are of several types and an integer is so large that
+    it is rounded on its way through the matrix of doubles, and then again: an estimator takes it there at once.
     """
-    return bool((np.abs(matrix) <= _EXACT).all())
-
-
-_EXACT: Any = 2.0**53
+    if is_mixed and matrix.dtype == np.float64 and not bool((np.abs(matrix) <= _EXACT).all()):
+        return None
+    with np.errstate(over="ignore"):
+        return matrix.astype(np.float32, order="C", copy=False)

@@ -10,6 +10,7 @@ import copy
 from typing import Any
 
 from penstock.flavors.kernels.library import is_one_of
+from penstock.flavors.kernels.pipeline import PIPELINE, is_passed
 
 _ESTIMATORS = {
     "sklearn.linear_model": (
@@ -105,32 +106,25 @@ _TRANSFORMERS = {
     "sklearn.kernel_approximation": ("Nystroem", "RBFSampler"),
     "sklearn.random_projection": ("GaussianRandomProjection", "SparseRandomProjection"),
 }
-_PIPELINE = {"sklearn.pipeline": ("Pipeline",)}
 _XGBOOST = {"xgboost": ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")}
 
 
 def nameless(estimator: Any) -> Any:
     """A copy that gives the same for a matrix and does not ask for names; None if the estimator is not in the list."""
-    if is_one_of(estimator, _PIPELINE):
+    if is_one_of(estimator, PIPELINE):
         return _nameless_pipeline(estimator)
     return _forgetful(estimator) if is_one_of(estimator, _ESTIMATORS) else None
-
-
-def steps_of(estimator: Any) -> tuple[tuple[Any, ...], Any]:
-    """The transformers before the last estimator, and that; a pipeline's steps that pass everything on are left out."""
-    if not is_one_of(estimator, _PIPELINE):
-        return (), estimator
-    steps = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
-    return tuple(steps[:-1]), steps[-1] if steps else None
 
 
 def _nameless_pipeline(pipeline: Any) -> Any:
     steps = []
     for name, step in pipeline.steps[:-1]:
-        is_passed = step is None or step == "passthrough"
-        if not is_passed and (not is_one_of(step, _TRANSFORMERS) or hasattr(step, "_sklearn_output_config")):
+        if is_passed(step):
+            steps.append((name, step))
+            continue
+        if not is_one_of(step, _TRANSFORMERS) or hasattr(step, "_sklearn_output_config"):
             return None  # one that was told to put out a DataFrame has names for the next step
-        steps.append((name, step if is_passed else _forgetful(step)))
+        steps.append((name, _forgetful(step)))
     name, last = pipeline.steps[-1]
     if not is_one_of(last, _ESTIMATORS):
         return None
