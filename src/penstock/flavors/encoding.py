@@ -36,4 +36,4 @@ def _plain(output: Any) -> list[Any] | None:
     if type(output) is np.ndarray and output.dtype.kind in _PLAIN_KINDS:
         values: list[Any] = output.tolist()
         return values if type(values) is list else None
-    return output.records() if type(output) is Records else None
+    return output.as_dicts() if type(output) is Records else None
