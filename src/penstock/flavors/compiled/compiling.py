@@ -1,10 +1,12 @@
 """Which signatures can be compiled."""
 
 from mlflow.models import Model
+from mlflow.types import Schema
 
 from penstock.flavors.compiled.columns import TYPES, Column
 from penstock.flavors.compiled.ports import InputReader
 from penstock.flavors.compiled.table import TableReader
+from penstock.flavors.compiled.tensors import Tensor, TensorReader
 
 
 def compile_input(metadata: Model) -> InputReader | None:
@@ -17,7 +19,9 @@ def compile_input(metadata: Model) -> InputReader | None:
     schema = metadata.get_input_schema()
     if schema is None or _has_type_hints(metadata):
         return None
-    if schema.is_tensor_spec() or not schema.has_input_names():
+    if schema.is_tensor_spec():
+        return _tensors(schema)
+    if not schema.has_input_names():
         return None
     columns = []
     for spec in schema.inputs:
@@ -28,6 +32,15 @@ def compile_input(metadata: Model) -> InputReader | None:
     if len({column.name for column in columns}) != len(columns):
         return None
     return TableReader(tuple(columns))
+
+
+def _tensors(schema: Schema) -> InputReader | None:
+    tensors = tuple(Tensor(spec.name, spec.type, tuple(spec.shape)) for spec in schema.inputs)
+    if len({tensor.name for tensor in tensors}) != len(tensors) or "" in {tensor.name for tensor in tensors}:
+        return None
+    if any(tensor.dtype.kind not in "fiub" or not tensor.shape for tensor in tensors):
+        return None
+    return TensorReader(tensors)
 
 
 def _has_type_hints(metadata: Model) -> bool:

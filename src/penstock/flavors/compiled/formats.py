@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from penstock.flavors.compiled.columns import SCALARS, Way
 from penstock.flavors.compiled.layout import Layout, Layouts, Row, getter
 
+_SPLIT = frozenset({"columns", "data", "index"})
+
 
 class Rows(NamedTuple):
     """The rows of a body."""
@@ -50,24 +52,31 @@ def _records_with_gaps(records: list[Any], layouts: Layouts) -> Rows | None:
 
 def read_split(content: Any, layouts: Layouts) -> Rows | None:
     """`dataframe_split`: names of columns, rows of values, perhaps labels of rows."""
-    if type(content) is not dict or not content.keys() <= {"columns", "data", "index"}:
+    data = rows_of_split(content)
+    if data is None:
+        return None
+    columns, index = content["columns"], content.get("index")
+    if columns == layouts.full.names:
+        return Rows(layouts.full, data, Way.INFERRED, index)
+    layout = layouts.of({*columns})
+    if layout is None:
+        return None
+    pick = getter([columns.index(name) for name in layout.names])
+    return Rows(layout, list(map(pick, data)), Way.INFERRED, index)
+
+
+def rows_of_split(content: Any) -> list[Row] | None:
+    """Rows of values, as many in each as there are names of columns, all different."""
+    if type(content) is not dict or not _SPLIT.issuperset(content):
         return None
     columns, data, index = content.get("columns"), content.get("data"), content.get("index")
     if type(columns) is not list or type(data) is not list or not data:
         return None
     if {*map(type, data)} != {list} or {*map(len, data)} != {len(columns)}:
         return None
-    if index is not None and not _is_index(index, len(data)):
-        return None
-    if columns == layouts.full.names:
-        return Rows(layouts.full, data, Way.INFERRED, index)
     if {*map(type, columns)} != {str} or len({*columns}) != len(columns):
         return None
-    layout = layouts.of(columns)
-    if layout is None:
-        return None
-    pick = getter([columns.index(name) for name in layout.names])
-    return Rows(layout, list(map(pick, data)), Way.INFERRED, index)
+    return data if index is None or _is_index(index, len(data)) else None
 
 
 def _is_index(index: Any, size: int) -> bool:
@@ -116,19 +125,18 @@ def _uniform(records: list[Any], layouts: Layouts, way: Way) -> Rows | None:
 
 
 def _columns(content: Any, layouts: Layouts) -> Rows | None:
-    names = layouts.full.names
     if type(content) is list and content and len(layouts.names) == 1:
         return Rows(layouts.full, [(value,) for value in content], Way.ARRAYS)
     if type(content) is not dict:
         return None
-    layout = layouts.of(content)
+    layout = layouts.of(content.keys())
     if layout is None:
         return None
     if _is_flat(content.values()):
         return Rows(layout, [layout.pick(content)], Way.BOXED) if len(content) == len(layout.names) else None
     if {*map(type, content.values())} != {list} or len({*map(len, content.values())}) != 1:
         return None
-    if not all(_is_flat(content[name]) for name in content.keys() - {*names}):
+    if not all(_is_flat(content[name]) for name in content.keys() - layouts.names.keys()):
         return None
     rows: list[Row] = list(zip(*layout.pick(content), strict=True))
     return Rows(layout, rows, Way.ARRAYS) if rows else None

@@ -4,7 +4,7 @@ MLflow's frame, after schema enforcement, holds all columns of one type in one b
 side by side. Ours has the same blocks, so that what `to_numpy` gives, and with it what BLAS makes of it, is the same.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -146,9 +146,11 @@ class Layouts:
         self.full = Layout(columns, (1 << len(columns)) - 1)
         self._known = {self.full.mask: self.full}
 
-    def of(self, names: Iterable[str]) -> Layout | None:
+    def of(self, names: Set[str]) -> Layout | None:
         """The layout for a body with these names and others; None if a required one is missing, or all are."""
-        mask = sum(self.names.get(name, 0) for name in {*names})
+        if names == self.names.keys():
+            return self.full
+        mask = sum(self.names.get(name, 0) for name in names)
         if not mask or mask & self._required != self._required:
             return None
         return self.by_mask(mask)

@@ -10,15 +10,21 @@ from penstock.flavors.kernels.forest import forest_kernel
 from penstock.flavors.kernels.gradient_boosting import gradient_boosting_kernel
 from penstock.flavors.kernels.hist_gradient_boosting import hist_gradient_boosting_kernel
 from penstock.flavors.kernels.kernel import Columns, Kernel
+from penstock.flavors.kernels.lightgbm import lightgbm_kernel
 from penstock.flavors.kernels.linear import linear_kernel
+from penstock.flavors.kernels.onnx import onnx_kernel
 from penstock.flavors.kernels.pipeline import steps_of
 from penstock.flavors.kernels.scaled import scaled_kernel
+from penstock.flavors.kernels.xgboost import xgboost_kernel
 
 _MAKERS: tuple[Callable[[Any, str, Columns], Kernel | None], ...] = (
     linear_kernel,
     forest_kernel,
     gradient_boosting_kernel,
     hist_gradient_boosting_kernel,
+    xgboost_kernel,
+    lightgbm_kernel,
+    onnx_kernel,
 )
 
 

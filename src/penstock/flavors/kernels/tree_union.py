@@ -72,11 +72,13 @@ def is_worthwhile(matrix: Array, trees: int, max_pairs: int = MAX_PAIRS) -> bool
 def summed(values: Array) -> Array:
     """The sum over the first axis, strictly one after the other, as a loop over trees adds."""
     if values[0].size == 1:  # NumPy would add the numbers of a single column pairwise
-        return np.add.accumulate(values, axis=0)[-1]
-    return np.add.reduce(values, axis=0)  # type: ignore[no-any-return]
+        total: Array = np.add.accumulate(values, axis=0)[-1]
+    else:
+        total = np.add.reduce(values, axis=0)
+    return total
 
 
-def _hang(nodes: Array, roots: Array, fields: NodeFields, columns: int) -> None:
+def _hang(nodes: Array, roots: Sequence[int], fields: NodeFields, columns: int) -> None:
     """Make the first nodes a balanced tree over the trees' numbers."""
     free = iter(range(len(roots) - 1))
 

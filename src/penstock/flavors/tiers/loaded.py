@@ -31,6 +31,11 @@ class Estimator:
     is_sklearn: bool
     """Whether scikit-learn's wrapper holds it."""
 
+    @property
+    def name(self) -> str:
+        """What answers, as in `SVC.predict`."""
+        return f"{type(self.thing).__name__}.{self.method}"
+
 
 def estimator_of(model: PyFuncModel) -> Estimator | None:
     """The estimator of a model whose flavor is known; None for custom Python code and for all other flavors."""

@@ -137,9 +137,11 @@ def _selected(
 def _found(
     tier: PredictTier, way: Way, slow: Predict, reasons: Sequence[str], probes: Probes, earlier: TierFinding | None
 ) -> Chosen:
+    predict = way.predict
+    if way.in_one_call is not None and togetherness(way.in_one_call, probes) == (True, 0.0):
+        predict = way.in_one_call
     if earlier is not None and earlier.tier is tier:
         is_independent, apart = earlier.is_row_independent, earlier.max_deviation
     else:
-        is_independent, apart = togetherness(way.predict, probes)
-    finding = TierFinding(tier, "; ".join(reasons) + ".", is_independent, apart)
-    return Chosen(finding, way.predict, slow)
+        is_independent, apart = togetherness(predict, probes)
+    return Chosen(TierFinding(tier, "; ".join(reasons) + ".", is_independent, apart), predict, slow)

@@ -1,7 +1,7 @@
 """The ways of asking a model that are quicker than MLflow's, as far as it has them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from mlflow.types import Schema
 
 from penstock.flavors.compiled.ports import Input, InputReader
 from penstock.flavors.kernels.catalog import kernel_for
-from penstock.flavors.kernels.kernel import Columns, Kernel, Matrix
+from penstock.flavors.kernels.kernel import Columns, Kernel, Matrix, Run
+from penstock.flavors.kernels.onnx import onnx_tensor_kernel
 from penstock.flavors.outputs import joined
 from penstock.flavors.tiers.array import nameless
 from penstock.flavors.tiers.frame import frame_predict
@@ -29,6 +30,8 @@ class Way:
     predict: Predict
     landmarks: npt.NDArray[np.float64] | None = None
     """Rows at which its output jumps, if it knows some."""
+    in_one_call: Predict | None = None
+    """The same with all requests in one call, for a model of which it is not known whether that changes a bit."""
 
 
 def slow_way(model: PyFuncModel, reader: InputReader, estimator: Estimator | None) -> Predict:
@@ -48,35 +51,42 @@ def _on_frames(predict: Callable[[Any], Any], reader: InputReader, estimator: Es
 
 def array_way(reader: InputReader, schema: Schema, estimator: Estimator, slow: Predict) -> Way | str:
     """The estimator on a matrix; if it has no such way, why."""
-    columns = columns_of(reader, schema)
+    columns = None if schema.is_tensor_spec() else columns_of(reader, schema)
     if columns is None:
-        return "its columns are not all numbers"
+        return "its input is not a matrix of numbers"
     copied = nameless(estimator.thing) if estimator.is_sklearn else None
-    kind = type(estimator.thing).__name__
     if copied is None:
-        return f"{kind} may read the names of columns"
-    predict = in_one_thread(getattr(copied, estimator.method))
+        return f"{type(estimator.thing).__name__} may read the names of columns"
+    predict, matrix_of = in_one_thread(getattr(copied, estimator.method)), _matrices(reader, columns)
 
     def ask(inputs: Sequence[Input]) -> Any:
-        matrix = reader.array(inputs)
-        return predict(matrix) if matrix is not None and _is_whole(matrix, columns) else slow(inputs)
+        matrix = matrix_of(inputs)
+        return slow(inputs) if matrix is None else predict(matrix)
 
-    return Way(f"{kind}.{estimator.method} of a matrix", ask)
+    return Way(f"{estimator.name} of a matrix", ask)
 
 
 def kernel_way(reader: InputReader, schema: Schema, estimator: Estimator, slow: Predict) -> Way | str:
     """The estimator's kernel; if it has no such way, why."""
-    columns = columns_of(reader, schema)
-    kind = type(estimator.thing).__name__
-    if columns is None:
+    columns = None if schema.is_tensor_spec() else columns_of(reader, schema)
+    if columns is None and not schema.is_tensor_spec():
         return "its columns are not all numbers"
     try:
-        kernel = kernel_for(estimator.thing, estimator.method, columns)
+        kernel = (
+            onnx_tensor_kernel(estimator.thing, estimator.method)
+            if columns is None
+            else kernel_for(estimator.thing, estimator.method, columns)
+        )
     except Exception as exc:  # noqa: BLE001 - a library of another version may look otherwise inside
+        kind = type(estimator.thing).__name__
         return f"the kernel of {kind} does not fit this version of its library ({type(exc).__name__}: {exc})"
     if kernel is None:
-        return f"there is no kernel for {kind}.{estimator.method}"
-    return Way(kernel.name, _through(kernel, reader, columns, slow), kernel.landmarks)
+        return f"there is none for {estimator.name}"
+    matrix_of = _tensors(reader) if columns is None else _matrices(reader, columns)
+    in_one_call = None
+    if kernel.run_each is None:
+        in_one_call = _through(replace(kernel, run_each=kernel.run), matrix_of, slow)
+    return Way(kernel.name, _through(kernel, matrix_of, slow), kernel.landmarks, in_one_call)
 
 
 def columns_of(reader: InputReader, schema: Schema) -> Columns | None:
@@ -87,12 +97,23 @@ def columns_of(reader: InputReader, schema: Schema) -> Columns | None:
     return Columns(dtype, len(schema.inputs), is_mixed=len({column.type for column in schema.inputs}) > 1)
 
 
-def _is_whole(matrix: Matrix, columns: Columns) -> bool:
-    """Whether a matrix is of the usual kind: optional columns may be left out of a request."""
-    return matrix.shape[1] == columns.count and matrix.dtype == columns.dtype
+def _matrices(reader: InputReader, columns: Columns) -> Callable[[Sequence[Input]], Matrix | None]:
+    """Inputs to a matrix of the usual kind; None for another: optional columns may be left out of a request."""
+
+    def matrix_of(inputs: Sequence[Input]) -> Matrix | None:
+        matrix = reader.array(inputs)
+        if matrix is None or matrix.shape[1] != columns.count or matrix.dtype != columns.dtype:
+            return None
+        return matrix
+
+    return matrix_of
 
 
-def _through(kernel: Kernel, reader: InputReader, columns: Columns, slow: Predict) -> Predict:
+def _tensors(reader: InputReader) -> Callable[[Sequence[Input]], Any]:
+    return reader.frame
+
+
+def _through(kernel: Kernel, matrix_of: Callable[[Sequence[Input]], Any], slow: Predict) -> Predict:
     """A kernel with what it does not take handed to the slow path.
 
     Requests of one row each are put together where the kernel has a way for that. All others are asked one by one,
@@ -101,16 +122,16 @@ def _through(kernel: Kernel, reader: InputReader, columns: Columns, slow: Predic
     run, run_each = kernel.run, kernel.run_each
 
     def ask(inputs: Sequence[Input]) -> Any:
-        matrix = reader.array(inputs)
-        if matrix is not None and _is_whole(matrix, columns):
-            if len(inputs) == 1 or run_each is run:
-                output = run(matrix)
-            elif run_each is not None and len(matrix) == len(inputs):
-                output = run_each(matrix)
-            else:
-                output = None
-            if output is not None:
-                return output
-        return slow(inputs) if len(inputs) == 1 else joined([ask((one,)) for one in inputs])
+        is_joined = len(inputs) > 1
+        how: Run | None = run
+        if is_joined and run_each is not run:
+            how = run_each if run_each is not None and all(one.rows == 1 for one in inputs) else None
+        output = matrix = None
+        if how is not None:
+            matrix = matrix_of(inputs)
+            output = None if matrix is None else how(matrix)
+        if output is not None:
+            return output
+        return joined([ask((one,)) for one in inputs]) if is_joined else slow(inputs)
 
     return ask
