@@ -10,6 +10,7 @@ from penstock.domain.access import opens
 from penstock.domain.errors import (
     BadRequest,
     MethodNotAllowed,
+    PenstockError,
     PermissionDenied,
     ResourceDoesNotExist,
     RouteNotFound,
@@ -22,6 +23,7 @@ from penstock.domain.sessions import cookie_covers, cookie_name
 from penstock.gateway.credentials import Caller, caller_of, session_caller_of
 from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import Invocations
+from penstock.gateway.passage import KnownPassages
 from penstock.gateway.proxy import Upstream
 from penstock.gateway.sandbox import sandbox_of
 from penstock.gateway.sinks import Discard, WholeBody
@@ -64,10 +66,18 @@ class Gateway:
         self._mlflow = mlflow
         self._cookie = cookie_name(is_secure=is_secure)
         self._now_s = now_s
+        self._passages = KnownPassages()
+        """Of callers with a token: a session may end at any time."""
         self.is_draining = False
 
     def begin(self, exchange: Exchange) -> Sink:
         """Called when an exchange's headers are there and its turn has come."""
+        passage = self._passages.find(exchange.head.key, self._table.generation)
+        if passage is not None:
+            return self._invocations.enter(exchange, passage)
+        return self._choose(exchange)
+
+    def _choose(self, exchange: Exchange) -> Sink:
         try:
             target = exchange.target.decode("ascii")
         except UnicodeDecodeError:
@@ -135,9 +145,9 @@ class Gateway:
         begin: Callable[[], Sink]
         match segments:
             case [name, "invocations"]:
-                begin = partial(self._invocations.begin, exchange, access, name, None)
+                begin = partial(self._predict, exchange, access, name, None)
             case [name, "served-models", entity, "invocations"]:
-                begin = partial(self._invocations.begin, exchange, access, name, entity)
+                begin = partial(self._predict, exchange, access, name, entity)
             case ["models", *names] if len(names) <= 1:
                 wanted = b"GET"
                 begin = partial(self._models, exchange, access, *names)
@@ -149,6 +159,17 @@ class Gateway:
             method, allowed = exchange.method.decode("latin-1"), wanted.decode()
             return Discard(exchange, MethodNotAllowed(f"{path} takes {allowed}, not {method}."), {"allow": allowed})
         return begin()
+
+    def _predict(self, exchange: Exchange, access: Access, endpoint_name: str, entity_name: str | None) -> Sink:
+        try:
+            passage = self._invocations.passage(
+                access, endpoint_name, entity_name, Api.INVOCATIONS, exchange.content_type
+            )
+        except PenstockError as exc:
+            return Discard(exchange, exc)
+        if exchange.authorization is not None and passage.is_open:
+            self._passages.remember(exchange.head.key, passage)
+        return self._invocations.begin(exchange, passage)
 
     def _models(self, exchange: Exchange, access: Access, name: str | None = None) -> Sink:
         """What OpenAI's clients call models: the endpoints that the caller may query, or one of them."""

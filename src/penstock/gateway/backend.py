@@ -18,6 +18,7 @@ from functools import partial
 from penstock.domain.errors import DeadlineExceeded, InternalError, ResourceExhausted, TemporarilyUnavailable
 from penstock.domain.routing import RoutedEntity
 from penstock.gateway.call import Call, CallState
+from penstock.gateway.deadlines import Deadlines
 from penstock.gateway.demand import Demand
 from penstock.gateway.upstream import ReplicaLink
 
@@ -33,8 +34,11 @@ _log = logging.getLogger(__name__)
 
 def least_loaded(links: Sequence[ReplicaLink]) -> ReplicaLink | None:
     """The link with room and the fewest calls in flight."""
-    with_room = [link for link in links if link.room > 0]
-    return min(with_room, key=lambda link: link.in_flight, default=None)
+    best = None
+    for link in links:
+        if link.room > 0 and (best is None or link.in_flight < best.in_flight):
+            best = link
+    return best
 
 
 class Backend:
@@ -54,6 +58,8 @@ class Backend:
         self._unready_since_s: float | None = time.monotonic()
         self._hold_timer: asyncio.TimerHandle | None = None
         self._is_retired = False
+        self._is_observing = False
+        self._deadlines = Deadlines(self._expire)
         self._tasks: set[asyncio.Task[None]] = set()
         self._links: list[ReplicaLink] = []
         self.route(entity)
@@ -73,22 +79,30 @@ class Backend:
 
     def submit(self, call: Call) -> None:
         """Take a call; it is answered sooner or later, whatever happens."""
-        if len(self._waiting) >= self.entity.queue_size:
-            self._waiting = deque(waiting for waiting in self._waiting if waiting.is_wanted)
-        if len(self._waiting) >= max(self.entity.queue_size, sum(link.room for link in self._links)):
+        if len(self._waiting) >= self.entity.queue_size and not self._make_place():
             message = (
                 f"Too many concurrent requests: {self.entity.queue_size} are waiting for served entity "
                 f"'{self.entity.name}' already. Send again later, or raise its provisioned concurrency."
             )
             call.refuse(ResourceExhausted(message))
             return
-        call.deadline = asyncio.get_running_loop().call_later(self.entity.timeout_s, self._expire, call)
+        call.deadline = self._deadlines.add(self.entity.timeout_s, call)
         call.watch(partial(self._leave, call))
+        link = None if self._waiting or self._alone else least_loaded(self._links)
+        if link is not None:
+            link.send(call)
+            self._observe_soon()
+            return
         call.found_no_replica = not any(link.is_ready for link in self._links)
         self._waiting.append(call)
         if self.entity.is_asleep:
             self._open_links()
         self.on_room()
+
+    def _make_place(self) -> bool:
+        """Whether the queue is not so full after all: of clients that have gone, or of calls that have room now."""
+        self._waiting = deque(waiting for waiting in self._waiting if waiting.is_wanted)
+        return len(self._waiting) < max(self.entity.queue_size, sum(max(link.room, 0) for link in self._links))
 
     def retire(self) -> None:
         """No new calls will come: close the links once the last one is answered."""
@@ -99,12 +113,24 @@ class Backend:
         """Close all links now."""
         if self._hold_timer is not None:
             self._hold_timer.cancel()
+        self._deadlines.close()
         for link in self._links:
             await link.close()
 
     def on_room(self) -> None:
         """Hand waiting calls to replicas that have room."""
-        self._hand_out()
+        if self._waiting or self._alone or self._is_retired or self._unready_since_s is not None:
+            self._hand_out()
+        self._observe_soon()
+
+    def _observe_soon(self) -> None:
+        """Tell the demand how many calls there are when this turn of the loop is over: once, whatever happens in it."""
+        if not self._is_observing:
+            self._is_observing = True
+            asyncio.get_running_loop().call_soon(self._observe)
+
+    def _observe(self) -> None:
+        self._is_observing = False
         self.demand.observe(self._calls(), time.monotonic())
 
     def _hand_out(self) -> None:
@@ -184,6 +210,8 @@ class Backend:
                 f"{self.entity.timeout_s:g} s."
             )
         )
+        for link in self._links:
+            link.note_expired(call)
         self.on_room()
 
     def _replace_if_stuck(self, link: ReplicaLink, call: Call) -> None:

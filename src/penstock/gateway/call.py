@@ -1,25 +1,25 @@
 """A call: one prediction on its way through the gateway."""
 
-import asyncio
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Protocol
 
-import msgspec
-
 from penstock.domain.errors import PenstockError
 from penstock.domain.prediction import JSON
-from penstock.gateway.exchange import Headers
+from penstock.gateway.deadlines import Deadline
+from penstock.gateway.headers import Headers, PredictionHeaders
+from penstock.gateway.request_ids import request_ids
 from penstock.wire.errors import body_of, headers_of, status_of
 from penstock.wire.event_stream import error_event
-from penstock.wire.frames import Head, RequestMeta, encode_meta
+from penstock.wire.frames import Head, RequestMeta, encode_meta_for
 
 MAX_UNSENT_BYTES = 4 << 20
 """A client of a stream that leaves more than this unread is cut off: nothing may pile up here without end."""
 
 OnEnd = Callable[[int, float], None]
+
+_ids = request_ids()
 
 
 class Recipient(Protocol):
@@ -54,6 +54,10 @@ class CallState(Enum):
     SENT = auto()
     STARTED = auto()
     FINISHED = auto()
+
+
+# Looking a member up in its enum costs more than what is done with it.
+_WAITING, _SENT, _STARTED, _FINISHED = CallState
 
 
 class Call:
@@ -103,13 +107,13 @@ class Call:
         self._stand_in = stand_in
         self.entity_name = entity_name
         self.body = body
-        self.request_id = str(uuid.uuid4())
-        self.meta = encode_meta(msgspec.structs.replace(meta, request_id=self.request_id))
+        self.request_id = next(_ids)
+        self.meta = encode_meta_for(meta, self.request_id)
         self._replica: str | None = None
         self.arrived_s = time.monotonic()
-        self.deadline: asyncio.TimerHandle | None = None
+        self.deadline: Deadline[Call] | None = None
         """Refuses the call at its time limit; set by the backend that took it."""
-        self.state = CallState.WAITING
+        self.state = _WAITING
         self.is_alone = False
         """Whether a replica died while it worked on this call, which is begun once more, with no other beside it."""
         self.is_idempotent = False
@@ -124,7 +128,7 @@ class Call:
     @property
     def is_wanted(self) -> bool:
         """Whether anybody still waits for the answer, or for the rest of it."""
-        return self.state is not CallState.FINISHED and self._recipient.is_open
+        return self.state is not _FINISHED and self._recipient.is_open
 
     @property
     def may_begin_again(self) -> bool:
@@ -150,7 +154,7 @@ class Call:
 
         A replica must have begun with the call, and nothing of a stream may have left.
         """
-        was_begun = self.state is CallState.STARTED or (self.state is not CallState.FINISHED and self.is_alone)
+        was_begun = self.state is _STARTED or (self.state is not _FINISHED and self.is_alone)
         if self._stand_in is None or not was_begun or (self.head is not None and self.head.is_stream):
             return False
         self.answer_to(self._stand_in(self))
@@ -158,13 +162,13 @@ class Call:
 
     def send(self) -> None:
         """A replica is given the call."""
-        self.state = CallState.SENT
+        self.state = _SENT
         if self.found_no_replica and self.cold_start_s is None:
             self.cold_start_s = time.monotonic() - self.arrived_s
 
     def start(self, *, is_idempotent: bool) -> None:
         """A replica has begun with it."""
-        self.state = CallState.STARTED
+        self.state = _STARTED
         self.is_idempotent = is_idempotent
 
     def retry_alone(self) -> bool:
@@ -172,14 +176,14 @@ class Call:
         if not self.may_begin_again or (self.head is not None and self.head.is_stream):
             return False
         self.is_alone = True
-        self.state = CallState.WAITING
+        self.state = _WAITING
         self.head, self._replica = None, None
         self._parts.clear()
         return True
 
     def begin(self, head: Head, replica: str) -> None:
         """The answer begins. The head of a stream leaves at once; any other answer waits until it is whole."""
-        if self.state is not CallState.STARTED:
+        if self.state is not _STARTED:
             return
         self.head = head
         self._replica = replica
@@ -189,7 +193,7 @@ class Call:
 
     def take(self, data: bytes) -> None:
         """A piece of the answer."""
-        if self.state is not CallState.STARTED or self.head is None:
+        if self.state is not _STARTED or self.head is None:
             return
         if not self.head.is_stream:
             self._parts.append(data)
@@ -198,18 +202,19 @@ class Call:
 
     def finish(self) -> None:
         """The answer is whole."""
-        if self.state is CallState.FINISHED or self.head is None:
+        head = self.head
+        if self.state is _FINISHED or head is None:
             return
-        if not self.head.is_stream:
-            self._respond(self.head.status, b"".join(self._parts), self._headers(self.head.content_type))
+        if not head.is_stream:
+            self._respond(head.status, b"".join(self._parts), self._headers(head.content_type))
             return
-        self._end(self.head.status)
+        self._end(head.status)
         if self._recipient.is_open:
             self._recipient.end_stream()
 
     def refuse(self, error: PenstockError) -> None:
         """Send an error; a stream that has begun ends with it."""
-        if self.state is CallState.FINISHED:
+        if self.state is _FINISHED:
             return
         if self.head is None or not self.head.is_stream:
             self._respond(status_of(error), body_of(error), (*self._headers(JSON), *headers_of(error).items()))
@@ -221,7 +226,7 @@ class Call:
 
     def drop(self) -> None:
         """Nobody waits any more, and no replica has begun: keep nothing of it, and do not count it."""
-        if self.state in {CallState.WAITING, CallState.SENT}:
+        if self.state in {_WAITING, _SENT}:
             self._release()
 
     def _respond(self, status: int, body: bytes, headers: Headers) -> None:
@@ -235,22 +240,12 @@ class Call:
         self._release()
 
     def _release(self) -> None:
-        self.state = CallState.FINISHED
+        self.state = _FINISHED
         if self.deadline is not None:
             self.deadline.cancel()
         self._recipient.on_gone = None
         self.body = b""
         self._parts.clear()
 
-    def _headers(self, content_type: str) -> list[tuple[str, str]]:
-        headers = [
-            ("content-type", content_type),
-            ("served-model-name", self.entity_name),
-            ("x-databricks-request-id", self.request_id),
-            ("databricks-request-id", self.request_id),
-        ]
-        if self._replica is not None:
-            headers.append(("x-penstock-replica", self._replica))
-        if self.cold_start_s is not None:
-            headers.append(("x-penstock-cold-start", f"{self.cold_start_s * 1000:.0f}"))
-        return headers
+    def _headers(self, content_type: str) -> PredictionHeaders:
+        return PredictionHeaders(content_type, self.entity_name, self.request_id, self._replica, self.cold_start_s)

@@ -3,7 +3,8 @@
 Off unless origins are set. Credentials are never allowed across origins: a page sends a token of its own, no cookie.
 """
 
-from penstock.gateway.exchange import Begin, Exchange, Headers, Sink
+from penstock.gateway.exchange import Begin, Exchange, Sink
+from penstock.gateway.headers import Headers
 from penstock.gateway.sinks import WholeBody
 
 ANY_ORIGIN = "*"

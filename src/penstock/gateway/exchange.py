@@ -1,20 +1,20 @@
 """An exchange: one request, where its body goes, and the answer to it, whole or streamed."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Protocol
 
 from penstock.domain.errors import InternalError, PenstockError
 from penstock.domain.prediction import JSON
+from penstock.gateway.head import Head
+from penstock.gateway.headers import Headers, PredictionHeaders, encode_headers
 from penstock.wire.errors import body_of, headers_of, status_of
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _JSON = (("content-type", JSON),)
-
-Headers = Iterable[tuple[str, str]]
+_NO_CONTENT = HTTPStatus.NO_CONTENT.value
 
 _log = logging.getLogger(__name__)
 
@@ -89,46 +89,67 @@ class Exchange:
         "_is_finished",
         "_sink",
         "_unfed",
-        "authorization",
-        "content_length",
-        "content_type",
         "expects_continue",
         "extra_headers",
+        "head",
         "headers",
         "is_complete",
         "is_open",
         "keep_alive",
-        "method",
         "on_gone",
-        "target",
-        "version",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, head: Head, body: bytes | None = None) -> None:
+        """`body` is the whole of it, if it came with the head; else it is fed."""
         self._connection = connection
-        self.method = b""
-        self.target = b""
-        self.version = "1.1"
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.authorization: bytes | None = None
-        self.content_type: bytes | None = None
-        self.content_length: int | None = None
-        self.expects_continue = False
+        self.head = head
+        self.headers = head.headers
+        self.expects_continue = head.expects_continue
+        self.keep_alive = head.keep_alive
         self.extra_headers: tuple[tuple[str, str], ...] = ()
         """What every answer to it bears beside its own headers."""
-        self.keep_alive = True
-        self.is_complete = False
+        self.is_complete = body is not None
         self.is_open = True
         self.on_gone: Callable[[], None] | None = None
         """Called once if the client goes away before it has the whole answer."""
         self._sink: Sink | None = None
-        self._unfed: list[bytes] = []
+        self._unfed: list[bytes] | None = None if body is None else [body]
         self._flaw: PenstockError | None = None
         self._budget: BodyBudget | None = None
         self._held = 0
         self._has_head = False
         self._is_chunked = False
         self._is_finished = False
+
+    @property
+    def method(self) -> bytes:
+        """As the client wrote it."""
+        return self.head.method
+
+    @property
+    def target(self) -> bytes:
+        """Path and query."""
+        return self.head.target
+
+    @property
+    def version(self) -> str:
+        """Of HTTP."""
+        return self.head.version
+
+    @property
+    def authorization(self) -> bytes | None:
+        """The header of that name."""
+        return self.head.authorization
+
+    @property
+    def content_type(self) -> bytes | None:
+        """The header of that name."""
+        return self.head.content_type
+
+    @property
+    def content_length(self) -> int | None:
+        """How long the body is, if the client says."""
+        return self.head.content_length
 
     @property
     def has_begun_to_answer(self) -> bool:
@@ -150,16 +171,14 @@ class Exchange:
         if self._is_finished:
             return
         self._has_head = True
-        lines = [_STATUS_LINES[status]]
-        lines += _lines(headers)
-        lines += _lines(self.extra_headers)
-        if status != HTTPStatus.NO_CONTENT:
-            lines.append(b"content-length: %d\r\n" % len(body))
-        lines.append(self._connection_header())
-        lines.append(b"\r\n")
-        if self.method != b"HEAD":
-            lines.append(body)
-        self._connection.write(b"".join(lines))
+        lines = headers.encode() if isinstance(headers, PredictionHeaders) else encode_headers(headers)
+        if self.extra_headers:
+            lines += encode_headers(self.extra_headers)
+        length = b"" if status == _NO_CONTENT else b"content-length: %d\r\n" % len(body)
+        if self.head.method == b"HEAD":
+            body = b""
+        connection = self._connection_header()
+        self._connection.write(b"%b%b%b%b\r\n%b" % (_STATUS_LINES[status], lines, length, connection, body))
         self._finish()
 
     def refuse(self, error: PenstockError, headers: Mapping[str, str] | None = None) -> None:
@@ -175,7 +194,7 @@ class Exchange:
         for name, value in raw_headers:
             has_length = has_length or name.lower() == b"content-length"
             lines.append(b"%b: %b\r\n" % (name, value))
-        lines += _lines(self.extra_headers)
+        lines.append(encode_headers(self.extra_headers))
         bodiless = self.method == b"HEAD" or status in (204, 304)
         if not has_length and not bodiless:
             if self.version == "1.0":
@@ -228,7 +247,7 @@ class Exchange:
             self.keep_alive = False
         if not self.keep_alive:
             return b"connection: close\r\n"
-        return b"connection: keep-alive\r\n" if self.version == "1.0" else b""
+        return b"connection: keep-alive\r\n" if self.head.version == "1.0" else b""
 
     def _finish(self) -> None:
         self._end()
@@ -245,13 +264,23 @@ class Exchange:
         if self._flaw is not None:
             self.refuse(self._flaw)
             return
-        with self.answering_for_mistakes():
-            self._sink = choose_sink(self)
-            for data in self._unfed:
-                self._sink.feed(data)
-            self._unfed.clear()
+        try:
+            sink = self._sink = choose_sink(self)
+            if self._unfed:
+                for data in self._unfed:
+                    sink.feed(data)
+                self._unfed = None
             if self.is_complete:
-                self._sink.complete()
+                sink.complete()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            self.answer_for_mistake(exc)
+
+    def take_body(self) -> bytes | None:
+        """The whole body, if it has come already, in one piece; a sink that takes it is not fed."""
+        if not self.is_complete or self._unfed is None or len(self._unfed) != 1:
+            return None
+        (body,), self._unfed = self._unfed, None
+        return body
 
     def spoil(self, error: PenstockError) -> None:
         """What came of it is no HTTP: refuse it, now or when its turn has come."""
@@ -266,30 +295,33 @@ class Exchange:
     def feed(self, data: bytes) -> None:
         """A piece of the body came."""
         if self._sink is None:
+            if self._unfed is None:
+                self._unfed = []
             self._unfed.append(data)
-        else:
-            with self.answering_for_mistakes():
-                self._sink.feed(data)
+            return
+        try:
+            self._sink.feed(data)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            self.answer_for_mistake(exc)
 
     def complete(self) -> None:
         """The body's end came."""
         self.is_complete = True
-        if self._sink is not None:
-            with self.answering_for_mistakes():
-                self._sink.complete()
-
-    @contextmanager
-    def answering_for_mistakes(self) -> Iterator[None]:
-        """A mistake of ours is logged and answered with 500: no client is left waiting for it."""
+        if self._sink is None:
+            return
         try:
-            yield
+            self._sink.complete()
         except Exception as exc:  # noqa: BLE001 - whatever it is, somebody waits for an answer
-            _log.exception("a request could not be handled")
-            self.keep_alive = False
-            if self._has_head:
-                self._connection.abort()
-            else:
-                self.refuse(InternalError(f"The gateway failed on this request: {type(exc).__name__}."))
+            self.answer_for_mistake(exc)
+
+    def answer_for_mistake(self, mistake: Exception) -> None:
+        """A mistake of ours is logged and answered with 500: no client is left waiting for it."""
+        _log.error("a request could not be handled", exc_info=mistake)
+        self.keep_alive = False
+        if self._has_head:
+            self._connection.abort()
+        else:
+            self.refuse(InternalError(f"The gateway failed on this request: {type(mistake).__name__}."))
 
     def abandon(self) -> None:
         """The client is gone."""
@@ -304,7 +336,3 @@ class Exchange:
 
 Begin = Callable[[Exchange], Sink]
 """Chooses the sink of an exchange when its turn has come."""
-
-
-def _lines(headers: Headers) -> list[bytes]:
-    return [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers]

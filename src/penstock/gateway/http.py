@@ -13,8 +13,8 @@ import httptools
 
 from penstock.domain.errors import BadRequest, PenstockError
 from penstock.gateway.exchange import Begin, Exchange
+from penstock.gateway.head import MAX_HEAD_BYTES, Head, KnownHeads
 
-MAX_HEAD_BYTES = 64 << 10
 _LINGER_S = 2.0
 _IDLE_DRAIN_S = 1.0
 """How long a connection without a request is kept when the gateway drains."""
@@ -24,17 +24,24 @@ _OFFER_HEADERS = frozenset((b"connection", b"upgrade", b"http2-settings"))
 class HttpConnection(asyncio.Protocol):
     """One client's connection."""
 
-    def __init__(self, begin: Begin, connections: "set[HttpConnection]") -> None:
+    def __init__(self, begin: Begin, connections: "set[HttpConnection]", known_heads: KnownHeads | None = None) -> None:
         self._begin = begin
         self._connections = connections
+        self._known_heads = known_heads or KnownHeads()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._exchanges: deque[Exchange] = deque()
-        self._parsing: Exchange | None = None
-        self._offer: Exchange | None = None
+        self._message: Head | None = None
+        """Of the request of which something has come and something is still to come."""
+        self._parsing: Head | None = None
+        """The same until its head is whole."""
+        self._whole: list[Head] = []
+        """Of the requests whose ends came with the bytes that came last."""
+        self._offer: Head | None = None
         self._head_bytes = 0
         self._head_fed = 0
         self._body_is_paused = False
+        self._is_reading = True
         self._is_deaf = False
         self._writable: asyncio.Future[None] | None = None
         self.is_draining = False
@@ -57,7 +64,17 @@ class HttpConnection(asyncio.Protocol):
         """Bytes came."""
         if self._is_deaf:
             return
+        is_between_requests = not self._exchanges and self._parsing is None
+        if is_between_requests and (known := self._known_heads.split(data)) is not None:
+            exchange = Exchange(self, *known)
+            self._exchanges.append(exchange)
+            exchange.begin(self._begin)
+            return
+        self._parse(data, is_between_requests=is_between_requests)
+
+    def _parse(self, data: bytes, *, is_between_requests: bool) -> None:
         unfinished = self._parsing
+        self._whole.clear()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
@@ -72,11 +89,13 @@ class HttpConnection(asyncio.Protocol):
             if self._head_fed > MAX_HEAD_BYTES:
                 self._give_up(_head_too_large())
                 return
+        if is_between_requests and self._message is None and len(self._whole) == 1:
+            self._known_heads.remember(self._whole[0], data)
         self._adjust_reading()
 
     def on_message_begin(self) -> None:
         """A request begins (called by the parser)."""
-        self._parsing = Exchange(self)
+        self._message = self._parsing = Head()
         self._head_bytes = 0
         self._head_fed = 0
 
@@ -88,20 +107,9 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header (called by the parser)."""
-        exchange = self._parsing
-        if exchange is None:
-            return  # a trailer after a chunked body: nobody asked for it
-        exchange.headers.append((name, value))
-        self._count_head(len(name) + len(value) + 4)
-        match name.lower():
-            case b"authorization":
-                exchange.authorization = value
-            case b"content-type":
-                exchange.content_type = value
-            case b"content-length":
-                exchange.content_length = int(value)
-            case b"expect":
-                exchange.expects_continue = value.lower() == b"100-continue"
+        if self._parsing is not None:  # else a trailer after a chunked body: nobody asked for it
+            self._parsing.take(name, value)
+            self._count_head(len(name) + len(value) + 4)
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
@@ -110,20 +118,16 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole (called by the parser)."""
-        exchange = self._parsing
-        if exchange is None:
+        head, self._parsing = self._parsing, None
+        if head is None or self._is_deaf:
             return
-        self._parsing = None
-        if self._is_deaf:
+        method = self._parser.get_method()
+        keep_alive = method != b"CONNECT" and self._parser.should_keep_alive()
+        head.complete(method, self._parser.get_http_version(), keep_alive=keep_alive)
+        if method != b"CONNECT" and self._parser.should_upgrade():
+            self._offer = head
             return
-        exchange.method = self._parser.get_method()
-        exchange.version = self._parser.get_http_version()
-        exchange.keep_alive = self._parser.should_keep_alive()
-        if exchange.method == b"CONNECT":
-            exchange.keep_alive = False
-        elif self._parser.should_upgrade():
-            self._offer = exchange
-            return
+        exchange = Exchange(self, head)
         self._exchanges.append(exchange)
         if len(self._exchanges) == 1:
             exchange.begin(self._begin)
@@ -135,6 +139,9 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The request is whole (called by the parser)."""
+        if self._message is not None:
+            self._whole.append(self._message)
+            self._message = None
         if self._exchanges and not self._exchanges[-1].is_complete:
             self._exchanges[-1].complete()
 
@@ -158,7 +165,8 @@ class HttpConnection(asyncio.Protocol):
             self._close(lingering=not exchange.is_complete)
         elif self._exchanges:
             asyncio.get_running_loop().call_soon(self._begin_next)
-        self._adjust_reading()
+        if not self._is_reading:
+            self._adjust_reading()
 
     def _begin_next(self) -> None:
         if self._exchanges:
@@ -210,12 +218,14 @@ class HttpConnection(asyncio.Protocol):
             await asyncio.shield(self._writable)
 
     def _adjust_reading(self) -> None:
-        if self._transport is None or self._transport.is_closing():
+        is_to_read = not self._body_is_paused and len(self._exchanges) <= 1
+        if is_to_read is self._is_reading or self._transport is None or self._transport.is_closing():
             return
-        if self._body_is_paused or len(self._exchanges) > 1:
-            self._transport.pause_reading()
-        else:
+        self._is_reading = is_to_read
+        if is_to_read:
             self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def _give_up(self, error: PenstockError) -> None:
         """What comes is no HTTP: say so after what is being answered, and close."""
@@ -225,7 +235,7 @@ class HttpConnection(asyncio.Protocol):
         if is_over and not (self._exchanges and not self._exchanges[-1].is_complete):
             return  # nothing is to follow the last answer
         if not self._exchanges or self._exchanges[-1].is_complete:
-            self._exchanges.append(Exchange(self))
+            self._exchanges.append(Exchange(self, Head()))
         broken = self._exchanges[-1]
         broken.spoil(error)
         if self._exchanges and broken is self._exchanges[0]:

@@ -9,15 +9,14 @@ from functools import partial
 from penstock.domain.errors import PenstockError, PermissionDenied, UnsupportedMediaType
 from penstock.domain.prediction import JSON, Api
 from penstock.domain.routing import Access
-from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call
 from penstock.gateway.exchange import BodyBudget, Exchange, Sink
 from penstock.gateway.load import LoadMeter
+from penstock.gateway.passage import Passage
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
-from penstock.gateway.sinks import Discard, WholeBody
-from penstock.gateway.table import CurrentTable, RoutedTarget
-from penstock.wire.frames import RequestMeta
+from penstock.gateway.sinks import TAKEN, Discard, WholeBody, no_room_for_bodies
+from penstock.gateway.table import CurrentTable
 from penstock.wire.openai import model_of
 from penstock.wire.siblings import Asked
 
@@ -44,61 +43,78 @@ class Invocations:
         self._draw = draw
         self._bodies = BodyBudget(MAX_HELD_BYTES)
 
-    def begin(self, exchange: Exchange, access: Access, endpoint_name: str, entity_name: str | None) -> Sink:
+    def passage(
+        self, access: Access, endpoint_name: str, entity_name: str | None, api: Api, content_type: bytes | None
+    ) -> Passage:
+        """What is settled about such a query by the current table.
+
+        Raises:
+            ResourceDoesNotExist: there is no such endpoint.
+            PermissionDenied: it may not be queried by that principal.
+            UnsupportedMediaType: the content type is too long to be one.
+        """
+        target = self._table.target(endpoint_name)
+        if not access.may_query(target.endpoint):
+            raise PermissionDenied(f"'{access.principal}' needs CAN_QUERY on endpoint '{endpoint_name}'.")
+        if content_type is not None and len(content_type) > MAX_CONTENT_TYPE_BYTES:
+            raise UnsupportedMediaType("The content type is none that the scorer reads; it is too long.")
+        asked = Asked(access.principal, target.endpoint.id, entity_name, api, content_type or _DEFAULT_CONTENT_TYPE)
+        generation = self._table.generation
+        return Passage(target, asked, access, generation, self._meter.record, self._orphans.adopt)
+
+    def begin(self, exchange: Exchange, passage: Passage) -> Sink:
         """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it.
 
         What is left of an earlier request may answer even if nothing serves now: only the body tells.
         """
-        try:
-            target = self._target(access, endpoint_name)
-            if not self._orphans and not self._elsewhere:
-                self._choose(target, entity_name)
-        except PenstockError as exc:
-            return Discard(exchange, exc)
+        if not passage.is_open and not self._orphans and not self._elsewhere:
+            try:
+                passage.choose(self._draw)
+            except PenstockError as exc:
+                return Discard(exchange, exc)
+        return self.enter(exchange, passage)
 
-        return self._whole_body(
-            exchange, partial(self._submit, exchange, access, endpoint_name, entity_name, Api.INVOCATIONS)
-        )
+    def enter(self, exchange: Exchange, passage: Passage) -> Sink:
+        """The same for a passage that was found open before."""
+        body = exchange.take_body()
+        if body is None:
+            return self._whole_body(exchange, partial(self._submit, exchange, passage))
+        try:
+            if not exchange.hold(self._bodies, len(body)):
+                raise no_room_for_bodies()
+            self._submit(exchange, passage, body)
+        except PenstockError as exc:
+            exchange.refuse(exc)
+        return TAKEN
 
     def begin_openai(self, exchange: Exchange, access: Access, api: Api) -> Sink:
         """The sink for a body whose `model` names the endpoint."""
 
         def submit(body: bytes) -> None:
-            self._submit(exchange, access, model_of(body), None, api, body)
+            passage = self.passage(access, model_of(body), None, api, exchange.content_type)
+            self._submit(exchange, passage, body)
 
         return self._whole_body(exchange, submit)
 
     def _whole_body(self, exchange: Exchange, submit: Callable[[bytes], None]) -> Sink:
         return WholeBody(exchange, MAX_BODY_BYTES, partial(_or_refuse, exchange, submit), self._bodies)
 
-    def _submit(
-        self, exchange: Exchange, access: Access, endpoint_name: str, entity_name: str | None, api: Api, body: bytes
-    ) -> None:
-        target = self._target(access, endpoint_name)
-        content_type = exchange.content_type or _DEFAULT_CONTENT_TYPE
-        if len(content_type) > MAX_CONTENT_TYPE_BYTES:
-            raise UnsupportedMediaType("The content type is none that the scorer reads; it is too long.")
-        asked = Asked(access.principal, target.endpoint.id, entity_name, api, content_type)
-        if self._orphans.join(asked, body, exchange):
+    def _submit(self, exchange: Exchange, passage: Passage, body: bytes) -> None:
+        if passage.generation != self._table.generation:  # another table came while the body did
+            passage = self._renewed(passage)
+        asked = passage.asked
+        if self._orphans and self._orphans.join(asked, body, exchange):
             return
         if self._elsewhere and (found := self._elsewhere.find(asked, body)) is not None:
-            submit = partial(self._submit, exchange, access, endpoint_name, entity_name, api)
+            submit = partial(self._submit, exchange, passage)
             self._siblings.ask(found, exchange, partial(_or_refuse, exchange, submit, body))
             return
-        backend = self._choose(target, entity_name)
-        meta = RequestMeta(content_type.decode("latin-1"), api, endpoint=endpoint_name)
-        name = backend.entity.name
-        on_end = partial(self._meter.record, endpoint_name, name)
-        backend.submit(Call(exchange, name, meta, body, on_end, partial(self._orphans.adopt, asked)))
+        backend, on_end = passage.choose(self._draw)
+        backend.submit(Call(exchange, backend.entity.name, passage.meta, body, on_end, passage.stand_in))
 
-    def _target(self, access: Access, endpoint_name: str) -> RoutedTarget:
-        target = self._table.target(endpoint_name)
-        if not access.may_query(target.endpoint):
-            raise PermissionDenied(f"'{access.principal}' needs CAN_QUERY on endpoint '{endpoint_name}'.")
-        return target
-
-    def _choose(self, target: RoutedTarget, entity_name: str | None) -> Backend:
-        return target.choose(self._draw()) if entity_name is None else target.named(entity_name)
+    def _renewed(self, passage: Passage) -> Passage:
+        asked = passage.asked
+        return self.passage(passage.access, passage.endpoint_name, asked.entity_name, asked.api, asked.content_type)
 
 
 def _or_refuse(exchange: Exchange, submit: Callable[[bytes], None], body: bytes) -> None:

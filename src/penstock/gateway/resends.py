@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from penstock.gateway.call import Call, Recipient
-from penstock.gateway.exchange import Headers
+from penstock.gateway.headers import Headers
 from penstock.wire.siblings import Asked, Change, Held, LetGo
 
 KEEP_S = 60.0

@@ -102,11 +102,13 @@ class Siblings:
                 return
             is_lost = True
         self.elsewhere.strike(found)
-        with exchange.answering_for_mistakes():
+        try:
             if is_lost and not held.is_idempotent:
                 exchange.refuse(_lost())
             else:
                 go_on()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            exchange.answer_for_mistake(exc)
 
 
 def _lost() -> InternalError:

@@ -34,6 +34,22 @@ class Discard:
         """Nothing to undo."""
 
 
+class Taken:
+    """For a body that has been taken already: nothing more comes."""
+
+    def feed(self, data: bytes) -> None:
+        """Nothing is to come."""
+
+    def complete(self) -> None:
+        """It was when it was taken."""
+
+    def abandon(self) -> None:
+        """Nothing to undo."""
+
+
+TAKEN = Taken()
+
+
 class WholeBody:
     """Keeps the body until it is whole; over the limit, or without room for it, it is discarded and refused.
 
@@ -64,7 +80,7 @@ class WholeBody:
             self._discard.feed(data)
             return
         if self._budget is not None and not self._exchange.hold(self._budget, len(data)):
-            self._refuse(ResourceExhausted("The gateway holds as many request bodies as it may; send again later."))
+            self._refuse(no_room_for_bodies())
             return
         if not self._body:
             self._body = data  # most bodies come in one piece
@@ -94,3 +110,8 @@ class WholeBody:
     def _refuse(self, error: PenstockError) -> None:
         self._body = b""
         self._discard = Discard(self._exchange, error)
+
+
+def no_room_for_bodies() -> ResourceExhausted:
+    """The error of a request whose body is not taken because of others."""
+    return ResourceExhausted("The gateway holds as many request bodies as it may; send again later.")

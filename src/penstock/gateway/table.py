@@ -61,6 +61,8 @@ class CurrentTable:
         self._sessions: dict[str, RoutedSession] = {}
         self.version: int | None = None
         """Version of the table in use; None before the first."""
+        self.generation = 0
+        """How many tables have come: what was settled by an earlier one is to be settled anew."""
 
     def swap(self, table: RoutingTable) -> None:
         """Route by another table from now on. Deployments in both keep their queues and links."""
@@ -82,6 +84,7 @@ class CurrentTable:
         self._backends, self._targets = backends, targets
         self._access, self._sessions = table.access, table.sessions
         self.version = table.version
+        self.generation += 1
         for backend in retired:
             backend.retire()
 

@@ -8,7 +8,8 @@ replica says goodbye, a HELLO with no room, or the connection breaks.
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Protocol, cast
 
 import msgspec
@@ -18,7 +19,6 @@ from penstock.gateway.call import Call, CallState
 from penstock.wire.frames import (
     PROTOCOL_VERSION,
     Error,
-    Frame,
     FrameDecoder,
     FrameType,
     Head,
@@ -57,6 +57,13 @@ class ReplicaLink:
         self._ids = itertools.count(1)
         self._calls: dict[int, Call] = {}
         self._hello: Hello | None = None
+        self._is_idempotent = False
+        self._limit = 0
+        """How many calls the replica may have now; 0 while it is to get no more, whatever the reason."""
+        self.in_flight = 0
+        """Calls that the replica has and has not finished."""
+        self.room = 0
+        """How many more calls the replica may be given; less than 0 if it has more than it would get now."""
         self._unsent: list[bytes] = []
         self._connection: _Connection | None = None
         self.is_retiring = False
@@ -73,33 +80,40 @@ class ReplicaLink:
         """Process id of the replica at the other end."""
         return self._hello.pid if self._hello else None
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether a call of the replica ran past its time limit and has not ended: it gets no more until it has."""
-        return any(call.state is CallState.FINISHED for call in self._calls.values())
-
-    @property
-    def in_flight(self) -> int:
-        """Calls that the replica has and has not finished."""
-        return len(self._calls)
-
-    @property
-    def room(self) -> int:
-        """How many more calls the replica may be given."""
-        if self._hello is None or not self._hello.slots or self.is_retiring or self.is_stuck:
-            return 0
-        if any(call.is_alone for call in self._calls.values()):
-            return 0
-        return self._hello.slots + self._hello.window - len(self._calls)
-
     def send(self, call: Call) -> None:
         """Give the replica a call; all calls of one turn of the loop leave in one write."""
         request_id = next(self._ids)
         self._calls[request_id] = call
+        self.in_flight += 1
+        self.room -= 1
         call.send()
+        if call.is_alone:
+            self._reckon()
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent += encode_request(request_id, call.meta, call.body)
+
+    def note_expired(self, call: Call) -> None:
+        """A call was refused at its time limit: if the replica has it, it gets no more until it has ended that."""
+        if self.has(call):
+            self._reckon()
+
+    def _reckon(self) -> None:
+        """See how many calls the replica may have.
+
+        None while a call past its time limit has not ended, nor beside one that is to be alone.
+        """
+        hello = self._hello
+        is_held_off = any(call.is_alone or call.state is CallState.FINISHED for call in self._calls.values())
+        if hello is None or not hello.slots or self.is_retiring or is_held_off:
+            self._limit = 0
+        else:
+            self._limit = hello.slots + hello.window
+        self._count()
+
+    def _count(self) -> None:
+        self.in_flight = len(self._calls)
+        self.room = self._limit - self.in_flight
 
     def has(self, call: Call) -> bool:
         """Whether the replica has this call and has not ended it."""
@@ -118,13 +132,14 @@ class ReplicaLink:
                 if call.state is CallState.SENT:
                     # Not started as far as we know: the replica drops it, or answers it unheard.
                     del self._calls[request_id]
-                    self._close_if_done()
+                    self._settle()
                 return
 
     def retire(self) -> None:
         """Take no more calls; close and stay away after the last one."""
         self.is_retiring = True
-        self._close_if_done()
+        self._limit = 0
+        self._settle()
 
     @property
     def is_closed(self) -> bool:
@@ -159,8 +174,15 @@ class ReplicaLink:
             self._lose()
             await asyncio.sleep(delay_s)
 
-    def _close_if_done(self) -> None:
-        """A retiring link, and that of a replica which has said goodbye, closes once nothing is in flight."""
+    def _settle(self) -> None:
+        """After a call has ended: one that held others off may have.
+
+        A retiring link, and that of a replica which has said goodbye, closes once nothing is in flight.
+        """
+        if self._limit:
+            self._count()
+            return
+        self._reckon()
         is_leaving = self.is_retiring or (self._hello is not None and not self._hello.slots)
         if is_leaving and not self._calls and self._connection is not None:
             self._connection.close()
@@ -168,50 +190,78 @@ class ReplicaLink:
     def _lose(self) -> None:
         self._connection = None
         self._hello = None
+        self._limit = 0
         self._unsent.clear()
         calls, self._calls = list(self._calls.values()), {}
+        self._count()
         self._owner.on_lost(calls)
 
-    def _take(self, frame: Frame) -> None:
-        if frame.type is FrameType.HELLO:
-            hello = msgspec.json.decode(frame.payload, type=Hello)
-            if hello.protocol != PROTOCOL_VERSION:
-                raise ProtocolError(f"the replica speaks version {hello.protocol}, not {PROTOCOL_VERSION}")
-            self._hello = hello
-            self._close_if_done()
-            self._owner.on_room()
-            return
-        call = self._calls.get(frame.request_id)
-        if call is None:
-            return
-        match frame.type:
-            case FrameType.STARTED:
-                if call.state is CallState.SENT:
-                    call.start(is_idempotent=self._hello is not None and self._hello.is_idempotent)
-            case FrameType.HEAD:
-                call.begin(msgspec.json.decode(frame.payload, type=Head), self.slot)
-            case FrameType.CHUNK:
-                call.take(frame.payload)
-            case FrameType.END:
-                if call.head is None and call.is_wanted:
-                    raise ProtocolError("a replica sent END without HEAD")
-                del self._calls[frame.request_id]
-                call.finish()
-                self._close_if_done()
+    def _take(self, frames: Iterable[tuple[int, int, bytes]]) -> None:
+        """Frames came: type, request id, payload.
+
+        Raises:
+            ProtocolError: they are no frames, or frames that a replica does not send.
+            MsgspecError: a payload is not of the form that its frame has.
+        """
+        calls = self._calls
+        has_room = False
+        try:
+            for kind, request_id, payload in frames:
+                call = calls.get(request_id)
+                if call is None:
+                    has_room |= kind == _HELLO and self._greet(payload)
+                elif kind == _CHUNK:
+                    call.take(payload)
+                elif kind == _STARTED:
+                    if call.state is _SENT:
+                        call.start(is_idempotent=self._is_idempotent)
+                elif kind == _HEAD:
+                    call.begin(_head(payload), self.slot)
+                else:
+                    self._end(request_id, call, kind, payload)
+                    has_room = True
+        finally:
+            if has_room:
+                self._settle()
                 self._owner.on_room()
-            case FrameType.ERROR:
-                del self._calls[frame.request_id]
-                call.refuse(InternalError(msgspec.json.decode(frame.payload, type=Error).message))
-                self._close_if_done()
-                self._owner.on_room()
-            case _:
-                raise ProtocolError(f"a replica sent {frame.type.name}")
+
+    def _end(self, request_id: int, call: Call, kind: int, payload: bytes) -> None:
+        if kind == _END:
+            if call.head is None and call.is_wanted:
+                raise ProtocolError("a replica sent END without HEAD")
+            del self._calls[request_id]
+            call.finish()
+        elif kind == _ERROR:
+            del self._calls[request_id]
+            call.refuse(InternalError(msgspec.json.decode(payload, type=Error).message))
+        else:
+            raise ProtocolError(f"a replica sent {FrameType(kind).name}")
+
+    def _greet(self, payload: bytes) -> bool:
+        hello = msgspec.json.decode(payload, type=Hello)
+        if hello.protocol != PROTOCOL_VERSION:
+            raise ProtocolError(f"the replica speaks version {hello.protocol}, not {PROTOCOL_VERSION}")
+        self._hello = hello
+        self._is_idempotent = hello.is_idempotent
+        self._reckon()
+        return True
+
+
+_SENT = CallState.SENT
+_HELLO, _STARTED, _HEAD = int(FrameType.HELLO), int(FrameType.STARTED), int(FrameType.HEAD)
+_CHUNK, _END, _ERROR = int(FrameType.CHUNK), int(FrameType.END), int(FrameType.ERROR)
+
+
+@lru_cache(maxsize=256)
+def _head(payload: bytes) -> Head:
+    """The few heads that answers have, decoded once each."""
+    return msgspec.json.decode(payload, type=Head)
 
 
 class _Connection(asyncio.Protocol):
     """Bytes to frames."""
 
-    def __init__(self, take: Callable[[Frame], None]) -> None:
+    def __init__(self, take: Callable[[Iterable[tuple[int, int, bytes]]], None]) -> None:
         self._take = take
         self._decoder = FrameDecoder()
         self._transport: asyncio.Transport | None = None
@@ -222,8 +272,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            for frame in self._decoder.feed(data):
-                self._take(frame)
+            self._take(self._decoder.cut(data))
         except (ProtocolError, msgspec.MsgspecError) as exc:
             _log.error("a replica broke the frame protocol: %s", exc)
             self.close()

@@ -18,8 +18,8 @@ from penstock.gateway.announcer import Announcer
 from penstock.gateway.answers import UpstreamAnswer
 from penstock.gateway.app import Gateway
 from penstock.gateway.backend import Backend
+from penstock.gateway.clients import Clients
 from penstock.gateway.cors import CrossOrigin
-from penstock.gateway.http import HttpConnection
 from penstock.gateway.invocations import Invocations
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.proxy import Upstream
@@ -33,7 +33,6 @@ from penstock.settings import Home
 from penstock.wire.routing_table import load_table
 from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, gateway_socket, slot_socket
 
-_DRAIN_TIMEOUT_S = 30.0
 _TLS_CLOSE_TIMEOUT_S = 300.0
 """Sending the rest of an answer falls into it: as long as a client may take for that."""
 _KEEP_ALIVE_S = 2.0
@@ -80,12 +79,12 @@ async def _serve(launch: GatewayLaunch) -> None:
         is_secure=launch.tls is not None,
     )
     routes = CrossOrigin(launch.cors_origins, gateway.begin).begin if launch.cors_origins else gateway.begin
-    connections: set[HttpConnection] = set()
+    clients = Clients()
 
     async def listen(descriptor: int, tls: ssl.SSLContext | None) -> asyncio.Server:
         listener = socket.socket(fileno=descriptor)
         return await loop.create_server(
-            lambda: HttpConnection(routes, connections),
+            lambda: clients.connection(routes),
             sock=listener,
             ssl=tls,
             ssl_shutdown_timeout=None if tls is None else _TLS_CLOSE_TIMEOUT_S,
@@ -96,7 +95,7 @@ async def _serve(launch: GatewayLaunch) -> None:
         servers.append(await listen(launch.local_fd, None))
     own_socket = gateway_socket(launch.name)
     for_siblings = await loop.create_unix_server(
-        lambda: HttpConnection(announcer.begin, connections), sock=sockets.listen(own_socket)
+        lambda: clients.connection(announcer.begin), sock=sockets.listen(own_socket)
     )
     siblings.follow()
     stopping = asyncio.Event()
@@ -111,7 +110,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     for server in servers:
         server.close()
     announcer.close()
-    await _drain(connections)
+    await clients.drain()
     for_siblings.close()
     sockets.remove(own_socket)
     await siblings.close()
@@ -120,16 +119,6 @@ async def _serve(launch: GatewayLaunch) -> None:
     await supervisor.close()
     await control_plane.close()
     await mlflow.close()
-
-
-async def _drain(connections: set[HttpConnection]) -> None:
-    """Wait until every connection has closed after what it is at, as long as it may take."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + _DRAIN_TIMEOUT_S
-    while connections and loop.time() < deadline:
-        for connection in [connection for connection in connections if not connection.is_draining]:
-            connection.drain()  # the last ones were accepted just before the servers closed
-        await asyncio.sleep(0.02)
 
 
 def _session(unix_address: str | None) -> aiohttp.ClientSession:

@@ -1,0 +1,106 @@
+"""A passage: all that is settled about a prediction before its body is seen.
+
+For the same principal, address, content type and routing table it is the same, so it is worked out once and kept for
+the next request of that kind.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import NamedTuple
+
+from penstock.domain.routing import Access
+from penstock.gateway.backend import Backend
+from penstock.gateway.call import Call, OnEnd, Recipient
+from penstock.gateway.table import RoutedTarget
+from penstock.wire.frames import RequestMeta
+from penstock.wire.siblings import Asked
+
+_MAX_KNOWN = 4096
+
+
+class Way(NamedTuple):
+    """To one served entity."""
+
+    backend: Backend
+    on_end: OnEnd
+    """Counts the answer."""
+
+
+class Passage:
+    """From a request's head to the served entities of an endpoint."""
+
+    __slots__ = ("_entity_name", "_target", "_thresholds", "_ways", "access", "asked", "generation", "meta", "stand_in")
+
+    def __init__(
+        self,
+        target: RoutedTarget,
+        asked: Asked,
+        access: Access,
+        generation: int,
+        record: Callable[[str, str, int, float], None],
+        adopt: Callable[[Asked, Call], Recipient],
+    ) -> None:
+        """Settle what can be.
+
+        Args:
+            target: the endpoint.
+            asked: who asks for what.
+            access: whose token it is.
+            generation: of the table that `target` is from.
+            record: counts an answer: endpoint, entity, status, seconds.
+            adopt: makes what stands in for a client that has left.
+        """
+        endpoint = target.endpoint.name
+        self.access = access
+        self.asked = asked
+        self.generation = generation
+        self.meta = RequestMeta(asked.content_type.decode("latin-1"), asked.api, endpoint=endpoint)
+        self.stand_in = partial(adopt, asked)
+        self._target = target
+        self._entity_name = asked.entity_name
+        self._thresholds = target.thresholds
+        self._ways = [Way(b, partial(record, endpoint, b.entity.name)) for b in target.backends]
+
+    @property
+    def endpoint_name(self) -> str:
+        """The endpoint that was asked."""
+        return self._target.endpoint.name
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is somewhere to go now."""
+        entities = [way.backend.entity.name for way in self._ways]
+        return bool(entities) and (self._entity_name is None or self._entity_name in entities)
+
+    def choose(self, draw: Callable[[], float]) -> Way:
+        """The way that a draw from [0, 1) falls on, or to the entity that was named.
+
+        Raises:
+            BadRequest: nothing serves; the message says why.
+            ResourceDoesNotExist: there is no served entity of that name.
+        """
+        if self._ways and self._entity_name is None:
+            return self._ways[bisect_right(self._thresholds, draw())]
+        backend = self._target.choose(0) if self._entity_name is None else self._target.named(self._entity_name)
+        return next(way for way in self._ways if way.backend is backend)
+
+
+class KnownPassages:
+    """Passages by what they follow from, for one table. When there are too many it forgets them all."""
+
+    def __init__(self) -> None:
+        self._passages: dict[Hashable, Passage] = {}
+        self._generation = 0
+
+    def find(self, key: Hashable, generation: int) -> Passage | None:
+        """The passage of that key, if it is one through this generation of the table."""
+        passage = self._passages.get(key)
+        return passage if passage is not None and passage.generation == generation else None
+
+    def remember(self, key: Hashable, passage: Passage) -> None:
+        """Keep a passage."""
+        if passage.generation != self._generation or len(self._passages) >= _MAX_KNOWN:
+            self._passages.clear()
+            self._generation = passage.generation
+        self._passages[key] = passage
