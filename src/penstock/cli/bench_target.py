@@ -60,7 +60,7 @@ def find_asked(where: str, token: str | None, home: Path | None) -> Asked:
         url = f"{stack.local_url}/serving-endpoints/{quote(name, safe='')}/invocations"
     try:
         target = target_of(url)
-        if stack is not None and not _is_at(target, stack):
+        if stack is not None and not (target.is_at(stack.url) or target.is_at(stack.local_url)):
             stack = None
     except BadUrl as exc:
         raise CommandFailed(f"URL: {exc}.", USAGE) from exc
@@ -110,16 +110,11 @@ def _stack_or_none(home: Path | None) -> RunningStack | None:
         return None
 
 
-def _is_at(target: Target, stack: RunningStack) -> bool:
-    """Whether an address is one of a stack's."""
-    return target.authority in {target_of(url).authority for url in (stack.url, stack.local_url)}
-
-
 def _token_of_environment(target: Target, environment: Mapping[str, str]) -> str | None:
     """`DATABRICKS_TOKEN`, for the host that it is meant for and no other."""
     host = environment.get("DATABRICKS_HOST", "")
     try:
-        is_meant = target_of(host if "://" in host else f"https://{host}").authority == target.authority
+        is_meant = target.is_at(host if "://" in host else f"https://{host}")
     except BadUrl:
         return None
     return environment.get("DATABRICKS_TOKEN") if is_meant else None

@@ -26,6 +26,11 @@ class Target(msgspec.Struct, frozen=True):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS["https" if self.is_tls else "http"] else f"{host}:{self.port}"
 
+    def is_at(self, url: str) -> bool:
+        """Whether it is on the server that another URL names, reached the same way; raises BadUrl."""
+        other = target_of(url)
+        return (self.host, self.port, self.is_tls) == (other.host, other.port, other.is_tls)
+
 
 def target_of(url: str) -> Target:
     """The target that a URL names.
