@@ -109,7 +109,7 @@ class Comparison:
                 except Unavailable as exc:
                     self._give_up(name, "every model", exc)
                     continue
-                self._versions[name] = versions(self._pythons[name], [one.partition("[")[0] for one in packages])
+                self._versions[name] = versions(self._pythons[name], packages)
 
     def _compare(self, model: Logged, stack: Stack, folder: Path) -> None:
         """All servers of one model: started, checked, warmed up, measured in turns, stopped."""
@@ -138,7 +138,8 @@ class Comparison:
     def _server(self, name: str, model: Logged, stack: Stack, folder: Path) -> Any:
         if name in OURS:
             return served_by_penstock(stack, name, model.name, dict(one.split("=", 1) for one in self._chosen.env))
-        return served_by(PEERS[name], self._pythons[name], model.name, model.folder, folder / f"{name}-{model.name}")
+        work = folder / f"{name}-{model.name}"
+        return served_by(PEERS[name], self._pythons[name], model.name, model.folder, work, model.body(1))
 
     def _measure(self, cell: Cell, served: dict[str, Served], body: bytes) -> None:
         for number in range(self._chosen.rounds):

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from penstock.processes.package_indexes import build_variables, pip_files, pip_options
 from penstock.runtime.uv import CommandFailed, Uv
 
@@ -47,7 +49,7 @@ def environment(folder: Path, packages: Sequence[str]) -> Path:
 
 def versions(python: Path, packages: Sequence[str]) -> dict[str, str]:
     """What is installed there."""
-    names = [*SHARED, *packages]
+    names = [*SHARED, *(Requirement(package).name for package in packages)]
     code = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
     told = subprocess.run([python, "-c", code, *names], capture_output=True, text=True, check=True).stdout
     found: dict[str, str] = json.loads(told)

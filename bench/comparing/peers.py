@@ -20,6 +20,7 @@ SCRIPTS = Path(__file__).parents[1] / "peers"
 _BATCH = 64
 _START_TIMEOUT_S = 120.0
 _ASK_AGAIN_S = 0.2
+_OK = 200
 _JSON = {"content-type": "application/json"}
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "1"
@@ -59,8 +60,8 @@ class Peer:
 
 
 @contextmanager
-def served_by(peer: Peer, python: Path, kind: str, model: Path, work: Path) -> Iterator[Served]:
-    """A server of this peer while the block runs.
+def served_by(peer: Peer, python: Path, kind: str, model: Path, work: Path, body: bytes) -> Iterator[Served]:
+    """A server of this peer while the block runs, from when it answers a body.
 
     Raises:
         Unavailable: it does not come up; with the end of what it printed.
@@ -83,24 +84,26 @@ def served_by(peer: Peer, python: Path, kind: str, model: Path, work: Path) -> I
         )
     target = target_of(f"http://127.0.0.1:{port}{start.path}")
     try:
-        _wait_until_it_answers(process, target, log)
+        _wait_until_it_answers(process, target, body, log)
         yield Served(target, _JSON, lambda: [process.pid])
     finally:
         _end(process)
 
 
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", target: Target, log: Path) -> None:
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", target: Target, body: bytes, log: Path) -> None:
     deadline_s = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
             raise Unavailable(f"it ended with exit code {process.returncode}:\n{_tail(log)}")
         try:
-            ask_once(target, b"{}", _JSON, 5)
-        except Unanswered:
-            time.sleep(_ASK_AGAIN_S)
-        else:
-            return
-    raise Unavailable(f"it did not answer within {_START_TIMEOUT_S:g} s:\n{_tail(log)}")
+            answer = ask_once(target, body, _JSON, 5)
+            if answer.status == _OK:
+                return
+            seen = f"it answers {answer.status}: {answer.body[:300].decode(errors='replace')}"
+        except Unanswered as exc:
+            seen = str(exc)
+        time.sleep(_ASK_AGAIN_S)
+    raise Unavailable(f"{seen}, after {_START_TIMEOUT_S:g} s:\n{_tail(log)}")
 
 
 def _tail(log: Path) -> str:
@@ -147,6 +150,7 @@ def _mlserver(python: Path, _kind: str, model: Path, port: int, work: Path) -> S
         "grpc_port": _free_port(),
         "metrics_port": _free_port(),
         "parallel_workers": 1,
+        "debug": False,
     }
     (work / "settings.json").write_text(json.dumps(settings))
     served = {
@@ -158,9 +162,11 @@ def _mlserver(python: Path, _kind: str, model: Path, port: int, work: Path) -> S
     return Start([str(python.with_name("mlserver")), "start", str(work)])
 
 
+_MLSERVER_PACKAGES = ("mlserver", "mlserver-mlflow", "uvloop<0.22")
+"""With the newest uvloop (0.23) its workers die at once: `There is no current event loop`."""
 PEERS: dict[str, Peer] = {
     "mlflow": Peer("mlflow models serve, one worker", (), _mlflow),
-    "mlserver": Peer("MLServer with its MLflow runtime, one worker", ("mlserver", "mlserver-mlflow"), _mlserver),
+    "mlserver": Peer("MLServer with its MLflow runtime, one worker", _MLSERVER_PACKAGES, _mlserver),
     "fastapi": Peer("FastAPI and uvicorn by hand, pyfunc in the endpoint", ("fastapi", "uvicorn[standard]"), _fastapi),
     "mosec": Peer("mosec the natural way: pyfunc in the worker", ("mosec",), _mosec("mosec_natural.py", 1)),
     "mosec-batch": Peer("the same, with batches of 64", ("mosec",), _mosec("mosec_natural.py", _BATCH)),
