@@ -1,12 +1,13 @@
 """Ours beside other servers of MLflow models, in one run: interleaved rounds, the same load generator, medians.
 
     python bench/compare.py [--figures] [--models …] [--peers …] [--rows …] [--concurrency …] [--rounds N] [--seconds S]
-                            [--envs DIR] [--env NAME=VALUE] [--json FILE]
+                            [--envs DIR | --here] [--env NAME=VALUE] [--json FILE]
 
 Each peer runs in a virtual environment of its own, made in `--envs` by the first run and kept. All servers of a model
 run at the same time, are asked whether they answer rightly, and then take turns: in every round each of them gets the
 same bytes for so many seconds. Processor time and memory are those of a server's whole family of processes. `--figures`
-runs what the goals in `docs/performance.md` are about, and no more.
+runs what the goals in `docs/performance.md` are about, and no more; `--here` makes no environments and leaves out peers
+that are not installed beside Penstock.
 """
 
 import argparse
@@ -16,7 +17,8 @@ import platform
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +31,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from comparing.environments import Unavailable, environment, versions
+from comparing.environments import Unavailable, environment, this_python, versions
 from comparing.figures import Cell, Figure, figures
 from comparing.measuring import Round, check_answer, median, memory_mib, one_round
 from comparing.models import MODELS, Logged, log
@@ -50,6 +52,22 @@ _console = Console(stderr=True, highlight=False)
 
 def main() -> None:
     """Run the bench."""
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    chosen = choices()
+    with tempfile.TemporaryDirectory(prefix="penstock-compare-") as folder:
+        stack = start_stack(Path(folder) / "home")
+        try:
+            use_registry(stack)
+            report = Comparison(chosen, stack, Path(folder)).run()
+        finally:
+            stack.stop()
+    show(report)
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def choices(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--figures", action="store_true", help="only what the goals are about")
     options.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
@@ -59,23 +77,23 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=float, default=3)
     options.add_argument("--envs", type=Path, default=Path(tempfile.gettempdir()) / "penstock-compare-envs")
+    options.add_argument("--here", action="store_true", help="peers run in this very environment")
     options.add_argument("--env", nargs="*", default=[], metavar="NAME=VALUE", help="environment_vars of our entities")
     options.add_argument("--json", type=Path)
-    chosen = options.parse_args()
+    chosen = options.parse_args(arguments)
     if chosen.figures:
         chosen.models = [name for name in chosen.models if name in _FIGURES]
         chosen.rows, chosen.concurrency = [1], [1, 64]
-    report = Comparison(chosen).run()
-    show(report)
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(report, indent=1) + "\n")
+    return chosen
 
 
 class Comparison:
     """One run, and what it has found so far."""
 
-    def __init__(self, chosen: argparse.Namespace) -> None:
+    def __init__(self, chosen: argparse.Namespace, stack: Stack, folder: Path) -> None:
         self._chosen = chosen
+        self._stack = stack
+        self._folder = folder
         self._pythons: dict[str, Path] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._unavailable: list[dict[str, str]] = []
@@ -87,38 +105,34 @@ class Comparison:
         """Everything, in order; the report."""
         began_s, load_before = time.monotonic(), os.getloadavg()
         self._prepare()
-        with tempfile.TemporaryDirectory(prefix="penstock-compare-") as folder:
-            stack = start_stack(Path(folder) / "home")
-            try:
-                use_registry(stack)
-                for name in self._chosen.models:
-                    model = log(name, Path(folder))
-                    if name == "noop":
-                        self._own_predict_us = own_predict_us(model)
-                    self._compare(model, stack, Path(folder))
-            finally:
-                stack.stop()
+        for name in self._chosen.models:
+            model = log(name, self._folder)
+            if name == "noop":
+                self._own_predict_us = own_predict_us(model)
+            self._compare(model)
         return self._report(time.monotonic() - began_s, load_before)
 
     def _prepare(self) -> None:
         for name in self._chosen.peers:
-            if name in PEERS:
-                packages = PEERS[name].packages
-                try:
-                    self._pythons[name] = environment(self._chosen.envs.resolve(), packages)
-                except Unavailable as exc:
-                    self._give_up(name, "every model", exc)
-                    continue
-                self._versions[name] = versions(self._pythons[name], packages)
+            if name not in PEERS:
+                continue
+            packages = PEERS[name].packages
+            try:
+                python = this_python(packages) if self._chosen.here else environment(self._chosen.envs, packages)
+            except Unavailable as exc:
+                self._give_up(name, "every model", exc)
+            else:
+                self._pythons[name] = python
+                self._versions[name] = versions(python, packages)
 
-    def _compare(self, model: Logged, stack: Stack, folder: Path) -> None:
+    def _compare(self, model: Logged) -> None:
         """All servers of one model: started, checked, warmed up, measured in turns, stopped."""
         with ExitStack() as running:
             served = {}
             for name in self._peers_for(model.name):
                 _console.print(f"{model.name}: starting {name}", style="dim")
                 try:
-                    one = running.enter_context(self._server(name, model, stack, folder))
+                    one = running.enter_context(self._server(name, model))
                     for rows in self._chosen.rows:
                         check_answer(one, model.body(rows), model.answers(rows))
                     one_round(one, model.body(self._chosen.rows[0]), _WARM_UP_CONCURRENCY, _WARM_UP_S)
@@ -135,10 +149,11 @@ class Comparison:
         wanted = {*OURS, *_FIGURES[model]} if self._chosen.figures else {*OURS, *PEERS}
         return [name for name in self._chosen.peers if name in wanted and (name in OURS or name in self._pythons)]
 
-    def _server(self, name: str, model: Logged, stack: Stack, folder: Path) -> Any:
+    def _server(self, name: str, model: Logged) -> AbstractContextManager[Served]:
         if name in OURS:
-            return served_by_penstock(stack, name, model.name, dict(one.split("=", 1) for one in self._chosen.env))
-        work = folder / f"{name}-{model.name}"
+            variables = dict(one.split("=", 1) for one in self._chosen.env)
+            return served_by_penstock(self._stack, name, model.name, variables)
+        work = self._folder / f"{name}-{model.name}"
         return served_by(PEERS[name], self._pythons[name], model.name, model.folder, work, model.body(1))
 
     def _measure(self, cell: Cell, served: dict[str, Served], body: bytes) -> None:

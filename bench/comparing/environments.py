@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -30,6 +30,7 @@ def environment(folder: Path, packages: Sequence[str]) -> Path:
     Raises:
         Unavailable: it cannot be made; with what the installer said.
     """
+    folder = folder.resolve()
     wanted = [*(f"{name}=={version(name)}" for name in SHARED), *packages]
     place = folder / hashlib.sha256(json.dumps([sys.version, wanted]).encode()).hexdigest()[:16]
     python = place / "bin" / "python"
@@ -45,6 +46,20 @@ def environment(folder: Path, packages: Sequence[str]) -> Path:
         raise Unavailable("\n".join(str(exc).strip().splitlines()[-_TOLD_LINES:])) from exc
     (place / "complete").touch()
     return python
+
+
+def this_python(packages: Sequence[str]) -> Path:
+    """The interpreter that runs this, if it has these packages.
+
+    Raises:
+        Unavailable: it has not.
+    """
+    for package in packages:
+        try:
+            version(Requirement(package).name)
+        except PackageNotFoundError as exc:
+            raise Unavailable(f"{package} is not installed here") from exc
+    return Path(sys.executable)
 
 
 def versions(python: Path, packages: Sequence[str]) -> dict[str, str]:

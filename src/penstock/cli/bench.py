@@ -30,6 +30,7 @@ from penstock.cli.session import (
 from penstock.client.api import ApiError, Unreachable
 from penstock.client.load.plan import LoadPlan, shares
 from penstock.client.load.probe import Unanswered, ask_once
+from penstock.client.load.tally import Tally
 from penstock.client.load.target import request_bytes
 from penstock.processes.load_generator import MAX_PROCESSES, LoadFailed, OnProgress, generate_load
 from penstock.processes.predict_report import PredictReport
@@ -83,26 +84,17 @@ def bench(
     given = _given_body(body, row)
     served = ServedModel(model, {}) if model is not None else served_model(asked)
     predict, note = _timed_predict(served, given, home, compare=compare)
-    if given is None and predict is None:
-        raise CommandFailed(f"Give a body with --body or --row: {note}.", USAGE)
-    data, source = (given, "as given") if given is not None or predict is None else (predict.body, predict.source)
-    assert data is not None  # noqa: S101 - one of the two is there
-    headers = {
-        "content-type": "application/json",
-        **({"authorization": f"Bearer {asked.token}"} if asked.token else {}),
-    }
+    data, source = _body(given, predict, note)
+    headers = {"content-type": "application/json"}
+    if asked.token:
+        headers["authorization"] = f"Bearer {asked.token}"
     _probe(asked, data, headers, timeout)
     seconds = None if requests is not None else duration or _DEFAULT_SECONDS
     plan = LoadPlan(asked.target, request_bytes(asked.target, data, headers), concurrency, seconds, requests, timeout)
     count = len(shares(plan, processes or max(1, (os.cpu_count() or 1) // _CORES_PER_PROCESS)))
     spender = spender_of(asked, pid, home)
-    before, machine_before = spender() if spender else {}, machine_time()
-    with _progress(plan) as on_progress:
-        try:
-            tally = generate_load(plan, count, on_progress)
-        except LoadFailed as exc:
-            raise CommandFailed(str(exc)) from exc
-    machine_busy = machine_time().busy_share_since(machine_before)
+    spent, machine = spender() if spender else {}, machine_time()
+    tally = _load(plan, count)
     measured = Measured(
         url=asked.url,
         model=None if served is None else served.uri,
@@ -111,10 +103,10 @@ def bench(
         body_bytes=len(data),
         body_source=source,
         tally=tally,
-        cpu_s=since(before, spender()) if spender else None,
-        machine_busy=machine_busy,
-        predict=predict,
-        predict_note=note,
+        cpu_s=since(spent, spender()) if spender else None,
+        machine_busy=machine_time().busy_share_since(machine),
+        predict=predict if compare else None,
+        predict_note=note if compare else "--no-compare",
     )
     _show(measured, as_json)
     if tally.bad:
@@ -141,6 +133,14 @@ def _given_body(file: str | None, row: str | None) -> bytes | None:
         raise CommandFailed(f"--body {file}: {exc.strerror}", USAGE) from exc
 
 
+def _body(given: bytes | None, predict: PredictReport | None, note: str) -> tuple[bytes, str]:
+    if given is not None:
+        return given, "as given"
+    if predict is None:
+        raise CommandFailed(f"Give a body with --body or --row: {note}.", USAGE)
+    return predict.body, predict.source
+
+
 def _timed_predict(
     served: ServedModel | None, body: bytes | None, home: Path | None, *, compare: bool
 ) -> tuple[PredictReport | None, str]:
@@ -148,7 +148,7 @@ def _timed_predict(
     if served is None:
         return None, "no model is known behind this address; name one with --model"
     if not compare and body is not None:
-        return None, "--no-compare"
+        return None, ""
     with stderr.status(f"predict of {served.uri} in a process of its own"):
         try:
             report = time_alone(served.uri, served.variables, body, home)
@@ -173,6 +173,14 @@ def _probe(asked: Asked, body: bytes, headers: dict[str, str], timeout_s: float)
     except (ValueError, KeyError, TypeError):
         code, message = f"HTTP {answer.status}", answer.body[:500].decode(errors="replace").strip() or asked.url
     raise ApiError(answer.status, code, message)
+
+
+def _load(plan: LoadPlan, processes: int) -> Tally:
+    with _progress(plan) as on_progress:
+        try:
+            return generate_load(plan, processes, on_progress)
+        except LoadFailed as exc:
+            raise CommandFailed(str(exc)) from exc
 
 
 @contextmanager

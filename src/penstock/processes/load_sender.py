@@ -6,6 +6,7 @@ standard output, a line each. If its standard input ends, so does it.
 
 import asyncio
 import os
+import signal
 import sys
 
 import msgspec
@@ -20,6 +21,7 @@ from penstock.runtime.parent import die_with_parent
 def main() -> None:
     """Do what standard input says."""
     die_with_parent(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's affair
     plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=LoadPlan)
     uvloop.run(_send(plan))
 
@@ -28,7 +30,7 @@ async def _send(plan: LoadPlan) -> None:
     sender = Sender(plan)
     try:
         await sender.open()
-    except (OSError, TimeoutError) as exc:
+    except OSError as exc:
         _tell(Refused(_reason(exc)))
         return
     _tell(Opened())

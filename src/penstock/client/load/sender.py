@@ -95,7 +95,7 @@ class Sender:
             try:
                 async with asyncio.timeout(self._plan.timeout_s):
                     connection = await self._connect()
-            except (OSError, TimeoutError):
+            except OSError:
                 if self.may_send():
                     self.on_failure("cannot connect")
                 await asyncio.sleep(_AGAIN_S)
