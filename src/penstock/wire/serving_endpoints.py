@@ -17,6 +17,7 @@ from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.following import check_followed_alias
 from penstock.domain.model_check import Preflight
 from penstock.domain.names import check_environment_variable, check_served_entity_name
+from penstock.domain.predict_tier import PredictTier
 from penstock.domain.prediction import ExecutorKind
 from penstock.domain.requests import ConfigRequest, EntityRequest
 from penstock.domain.secrets import reference_in
@@ -225,6 +226,7 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
     _check_choice(environment, at, "PENSTOCK_ENV_MANAGER", tuple(EnvManager))
     _check_choice(environment, at, "PENSTOCK_PREFLIGHT", tuple(Preflight))
+    _check_choice(environment, at, "PENSTOCK_PREDICT_TIER", tuple(PredictTier))
 
 
 def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:

@@ -113,11 +113,13 @@ def togetherness(predict: Predict, probes: Probes, budget_s: float = _BUDGET_S) 
         size = next(sizes)
         read = probes.input_of(probes.plain[at : at + size])
         at += size
+        if read is None or (inputs and read.shape_key != inputs[0].shape_key):
+            continue
         try:
-            output = None if read is None else predict((read,))
+            output = predict((read,))
         except Exception:  # noqa: BLE001, S112 - a row that the model refuses is not part of this question
             continue
-        if output is None or row_count(output) != size:
+        if row_count(output) != size:
             return False, None
         inputs.append(read)
         alone.append(output)
