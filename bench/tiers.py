@@ -3,10 +3,12 @@
     python bench/tiers.py [--rounds N] [--json FILE] [NAME ...]
 
 Microseconds of CPU of this process, in one thread, the best of the rounds: from the compiled input that was read
-already to the model's raw output. `mlflow` is `model.predict` on a ready frame, its schema enforcement included; parsing
-a body by MLflow's code comes on top of it. `alone` is one request of one row, `rows` one request of 100, `together` 64
-requests of one row in one call. Models have 8 columns of doubles; sizes are in their names.
+already to the model's raw output. `mlflow` is `model.predict` on a ready frame, enforcement of the schema included;
+parsing a body by MLflow's code comes on top of it. `alone` is one request of one row, `rows` one request of 100,
+`together` 64 requests of one row in one call. Models have 8 columns of doubles; sizes are in their names.
 """
+
+# ruff: noqa: E402 - threads have to be settled before NumPy is imported
 
 import os
 

@@ -110,6 +110,9 @@ def togetherness(predict: Predict, probes: Probes, budget_s: float = _BUDGET_S) 
     alone: list[Any] = []
     started_s, at = time.perf_counter(), 0
     while at + 3 <= len(probes.plain) and len(inputs) < _TOGETHER:
+        is_over = time.perf_counter() - started_s > budget_s
+        if is_over and (len(inputs) >= _FEWEST or not inputs):
+            break
         size = next(sizes)
         read = probes.input_of(probes.plain[at : at + size])
         at += size
@@ -123,8 +126,6 @@ def togetherness(predict: Predict, probes: Probes, budget_s: float = _BUDGET_S) 
             return False, None
         inputs.append(read)
         alone.append(output)
-        if len(inputs) >= _FEWEST and time.perf_counter() - started_s > budget_s:
-            break
     if len(inputs) < _FEWEST:
         return False, None
     # Two together, an odd number of single rows, all of them: what BLAS does depends on the number of rows.
