@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.pyfunc import PythonModel
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_limits
 
 from penstock.domain.predict_tier import PredictTier
@@ -137,6 +141,42 @@ def test_p4_2_models_that_take_nan_get_it(name: str, folder: Path) -> None:
     model = loaded(name, folder)
     body = model.body([[None, 1.0, None, 0.5, -1.0]])
     assert is_same(model.chosen.predict((model.reader.read(body),)), model.by_mlflow(body))
+
+
+@pytest.mark.parametrize(
+    "name", ["forest of mixed columns", "xgboost of mixed columns", "lightgbm regressor", "logistic of mixed columns"]
+)
+@pytest.mark.parametrize("large", [2**53 + 1, 2**54 + 2**30 + 1, -(2**60) - 1, 2**63 - 1])
+def test_p4_2_large_integers_are_rounded_once(name: str, large: int, folder: Path) -> None:
+    model = loaded(name, folder)
+    body = model.body([[large, 1, 0.5, 0.25, -1.0]])
+    assert is_same(model.chosen.predict((model.reader.read(body),)), model.by_mlflow(body))
+
+
+class Logging(BaseEstimator, TransformerMixin):
+    """A transformer of its author's own."""
+
+    calls = 0
+
+    def fit(self, rows: Any, target: Any = None) -> "Logging":
+        return self
+
+    def transform(self, rows: Any) -> Any:
+        Logging.calls += 1
+        return rows
+
+
+def double(rows: Any) -> Any:
+    return rows * 2
+
+
+@pytest.mark.parametrize("step", [Logging(), FunctionTransformer(double)], ids=["class", "function"])
+def test_p4_2_a_pipeline_with_code_of_ones_own_is_not_asked_by_the_choice(step: Any, tmp_path: Path) -> None:
+    save = tier_models.sklearn(make_pipeline(step, LogisticRegression()), tier_models.TWO)
+    model = tier_models.saved(save, tmp_path / "own")
+    before = Logging.calls
+    chosen = select(model, compile_input(model.metadata))
+    assert (chosen.tier, chosen.finding.max_deviation, Logging.calls) == (PredictTier.FRAME, None, before)
 
 
 @pytest.mark.parametrize("wanted", list(PredictTier))
