@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from penstock.flavors.compiled.columns import SCALARS, Way
-from penstock.flavors.compiled.layout import Layout, Layouts, Row, getter
+from penstock.flavors.compiled.layout import Labels, Layout, Layouts, Row, getter
 
 _SPLIT = frozenset({"columns", "data", "index"})
 
@@ -20,7 +20,7 @@ class Rows(NamedTuple):
     layout: Layout
     rows: list[Row]
     way: Way
-    labels: list[int] | None = None
+    labels: Labels | None = None
 
 
 def read_records(content: Any, layouts: Layouts) -> Rows | None:
@@ -76,17 +76,14 @@ def rows_of_split(content: Any) -> list[Row] | None:
         return None
     if {*map(type, columns)} != {str} or len({*columns}) != len(columns):
         return None
-    return data if index is None or _is_index(index, len(data)) else None
+    return data if index is None or _are_labels(index, len(data)) else None
 
 
-def _is_index(index: Any, size: int) -> bool:
-    return (
-        type(index) is list
-        and len(index) == size
-        and {*map(type, index)} == {int}
-        and min(index) >= -(1 << 63)
-        and max(index) < 1 << 63
-    )
+def _are_labels(labels: Any, size: int) -> bool:
+    if type(labels) is not list or len(labels) != size:
+        return False
+    types = {*map(type, labels)}
+    return types == {str} or (types == {int} and min(labels) >= -(1 << 63) and max(labels) < 1 << 63)
 
 
 def read_instances(content: Any, layouts: Layouts) -> Rows | None:

@@ -29,6 +29,8 @@ _DATETIME = np.dtype("datetime64[ns]")
 _KEEPS_INTEGERS = (np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float64))
 
 Row = Sequence[Any]
+Labels = Sequence[int | str]
+"""Of rows: all numbers, or all strings."""
 
 
 def getter(keys: Sequence[Any]) -> Callable[[Any], Row]:
@@ -99,9 +101,9 @@ class Layout:
         """All values in one array, laid out as `DataFrame.to_numpy` of the frame lays them out."""
         return np.array(rows, self.matrix_dtype, order="F")
 
-    def frame(self, rows: list[Row], nulls: int, labels: list[int] | None) -> Any:
+    def frame(self, rows: list[Row], nulls: int, labels: Labels | None) -> Any:
         """A DataFrame of these columns."""
-        index = pd.RangeIndex(len(rows)) if labels is None else pd.Index(np.array(labels, np.int64))
+        index = pd.RangeIndex(len(rows)) if labels is None else _index(labels)
         if self.dtype is not None:
             blocks: list[Any] = [(np.array(rows, self.dtype, order="F").T, self._everywhere)]
         else:
@@ -134,6 +136,10 @@ class Layout:
     def _by_names(self, blocks: list[Any], index: Any) -> Any:
         arrays = {place: row for block, places in blocks for place, row in zip(places, block, strict=True)}
         return pd.DataFrame({name: arrays[at] for at, name in enumerate(self.names)}, index=index)
+
+
+def _index(labels: Labels) -> Any:
+    return pd.Index(np.array(labels, np.int64) if type(labels[0]) is int else labels)
 
 
 class Layouts:
