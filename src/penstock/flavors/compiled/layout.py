@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from penstock.flavors.compiled.columns import Column, Way
+from penstock.flavors.compiled.columns import HAS_STRINGS, TEXT, Column, Way
 from penstock.flavors.compiled.datetimes import nanoseconds
 
 try:  # 10 us for five columns of three types, where pd.DataFrame(dict of arrays) takes 120
@@ -22,8 +22,6 @@ except ImportError:  # pandas 2
     create_dataframe_from_blocks = None
 
 _MAX_LAYOUTS = 64
-_TEXT = pd.Series(["a"]).dtype
-"""What pandas makes of strings: `str` since 3, `object` before."""
 _OBJECT = np.dtype(object)
 _DATETIME = np.dtype("datetime64[ns]")
 _KEEPS_INTEGERS = (np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float64))
@@ -78,6 +76,8 @@ class Layout:
         if self.dtype is not None:
             values = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
             return (rows, 0) if self._accepts(values) else None
+        if way is Way.BOXED and self._texts and not HAS_STRINGS:
+            return None  # they would stay NumPy's strings
         columns: list[Row] = list(zip(*rows, strict=True))
         if not all(column.type.accepts(values) for column, values in zip(self.columns, columns, strict=True)):
             return None
@@ -119,7 +119,7 @@ class Layout:
             values = [columns[at] for at in places]
             block = np.array(values, np.int64).view(dtype) if dtype == _DATETIME else np.array(values, dtype)
             blocks.append((block, np.array(places)))
-        objects = self._texts if _TEXT == _OBJECT else [at for at in self._texts if nulls >> at & 1]
+        objects = [at for at in self._texts if not HAS_STRINGS or nulls >> at & 1]
         if objects:
             block = np.empty((len(objects), len(columns[0])), _OBJECT)
             for at, place in enumerate(objects):
@@ -128,7 +128,7 @@ class Layout:
         texts = [at for at in self._texts if at not in objects]
         if texts:
             # One conversion for all columns: it takes 13 us, a slice of it 1.
-            array = pd.array(list(chain.from_iterable(columns[at] for at in texts)), dtype=_TEXT)
+            array = pd.array(list(chain.from_iterable(columns[at] for at in texts)), dtype=TEXT)
             size = len(columns[0])
             blocks += [(array[i * size : (i + 1) * size], np.array([at])) for i, at in enumerate(texts)]
         return blocks
