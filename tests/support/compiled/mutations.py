@@ -45,7 +45,7 @@ def mutated_document(draw: Draw, document: dict[str, Any]) -> dict[str, Any]:
             st.sampled_from(["replace", "replace", "replace", "delete", "repeat", "rename", "beside", "format"])
         ):
             case "replace":
-                holder[key] = draw(STRAY)
+                holder[key] = copy.deepcopy(draw(STRAY))  # the next change must not reach the strategy
             case "delete":
                 del holder[key]
             case "repeat" if isinstance(holder, list):
@@ -56,7 +56,7 @@ def mutated_document(draw: Draw, document: dict[str, Any]) -> dict[str, Any]:
                 content = document.pop(next(iter(document), ""), None)
                 document = {draw(st.sampled_from(_FORMATS)): content, **document}
             case _:
-                document[draw(st.sampled_from(_BESIDE))] = draw(st.one_of(st.just({}), st.none(), STRAY))
+                document[draw(st.sampled_from(_BESIDE))] = copy.deepcopy(draw(st.one_of(st.just({}), st.none(), STRAY)))
         if not document:
             break
     return document
