@@ -106,6 +106,9 @@ def _table(draw: Draw, columns: tuple[ColSpec, ...]) -> dict[str, Any]:
         values[name] = draw(st.lists(FLAT, min_size=size, max_size=size))
     if draw(st.integers(0, 2)) == 0:
         values = {name: values[name] for name in draw(st.permutations(list(values)))}
+    if draw(st.integers(0, 19)) == 0:
+        size *= 30
+        values = {name: column * 30 for name, column in values.items()}
     records = [{name: column[at] for name, column in values.items()} for at in range(size)]
     match draw(st.sampled_from(_FORMS)):
         case "records":
@@ -113,7 +116,9 @@ def _table(draw: Draw, columns: tuple[ColSpec, ...]) -> dict[str, Any]:
         case "split":
             return {"dataframe_split": {"columns": list(values), "data": [[*record.values()] for record in records]}}
         case "labelled":
-            labels = draw(st.sampled_from([[*range(size)], [*range(7, 7 + size)], [3] * size, [*"xyz"[:size]]]))
+            labels = draw(
+                st.sampled_from([[*range(size)], [*range(7, 7 + size)], [3] * size, [*map(str, range(size))]])
+            )
             rows = [[*record.values()] for record in records]
             return {"dataframe_split": {"index": labels, "columns": list(values), "data": rows}}
         case "list" if len(columns) == 1 and values.keys() == {columns[0].name}:
