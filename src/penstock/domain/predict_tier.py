@@ -35,6 +35,8 @@ class TierFinding:
     """The largest difference seen between the two, relative to values over 1; None if there was none to be seen."""
 
 
-def is_reached(tier: PredictTier, wanted: PredictTier | None) -> bool:
-    """Whether a tier is what its served entity asks for; one that asks for nothing takes any."""
-    return wanted is None or tier.rank >= wanted.rank
+def shortfall(finding: TierFinding, wanted: PredictTier | None) -> str:
+    """What to say where a served entity asks for a tier that its model cannot have; empty if it has it."""
+    if wanted is None or finding.tier.rank >= wanted.rank:
+        return ""
+    return f"PENSTOCK_PREDICT_TIER asks for {wanted}, and it is served by {finding.tier}: {finding.reason}"

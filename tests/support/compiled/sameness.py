@@ -24,6 +24,8 @@ def array_difference(ours: np.ndarray, theirs: np.ndarray) -> str | None:
     for what in ("dtype", "shape", "strides"):
         if getattr(ours, what) != getattr(theirs, what):
             return f"{what} {getattr(ours, what)} for {getattr(theirs, what)}"
+    if ours.dtype.kind == "O":
+        return None if [*map(_exact, ours.flat)] == [*map(_exact, theirs.flat)] else f"values {ours} for {theirs}"
     return None if ours.tobytes() == theirs.tobytes() else f"values {ours.tolist()} for {theirs.tolist()}"
 
 
@@ -43,11 +45,7 @@ def _frame_difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> str | None:
             return f"column {column!r}: bytes of {list(mine)} for {list(other)}"
     if _blocks(ours) != _blocks(theirs):
         return f"blocks {_blocks(ours)} for {_blocks(theirs)}"
-    return array_difference(ours.to_numpy(), theirs.to_numpy()) if _is_numeric(ours) else None
-
-
-def _is_numeric(frame: pd.DataFrame) -> bool:
-    return all(dtype.kind in "fiub" for dtype in frame.dtypes)
+    return array_difference(ours.to_numpy(), theirs.to_numpy())
 
 
 def _exact(value: Any) -> tuple[type, str]:

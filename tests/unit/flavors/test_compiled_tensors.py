@@ -16,6 +16,7 @@ MATRIX = TensorSpec(np.dtype("float64"), (-1, 2))
 FLOATS = TensorSpec(np.dtype("float32"), (-1, 2, 2))
 INTS = TensorSpec(np.dtype("int64"), (-1,))
 FREE = TensorSpec(np.dtype("float64"), (-1, -1))
+COLUMN = TensorSpec(np.dtype("float64"), (-1, 1))
 FIXED = TensorSpec(np.dtype("int32"), (2, 2))
 BYTES = TensorSpec(np.dtype("uint8"), (-1, 2))
 TRUTHS = TensorSpec(np.dtype("bool"), (-1, 2))
@@ -30,6 +31,8 @@ TAKEN: list[tuple[Specs, Any]] = [
     ((MATRIX,), {"dataframe_split": {"columns": ["b", "a"], "data": [[1, 2.5], [None, 4]]}}),
     ((MATRIX,), {"dataframe_split": {"columns": ["b", "a"], "data": [[1, 2.5]], "index": [3]}}),
     ((MATRIX,), {"dataframe_records": [{"b": 1, "a": 2.5}, {"a": 4, "b": 3}]}),
+    ((COLUMN,), {"dataframe_records": [{"a": 1}, {"a": None}]}),
+    ((COLUMN,), {"dataframe_split": {"columns": ["a"], "data": [[1.5]]}}),
     ((FLOATS,), {"inputs": [[[1, 2], [3, 4.1]]]}),
     ((INTS,), {"instances": [1, 2**62, 3]}),
     ((FREE,), {"inputs": [[1, 2, 3], [4, 5, 6]]}),
@@ -59,6 +62,7 @@ LEFT: list[tuple[Specs, Any]] = [
     ((MATRIX,), {"dataframe_split": {"columns": ["a", "b"], "data": [["1", 2]]}}),
     ((MATRIX,), {"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}}),
     ((MATRIX,), {"dataframe_split": {"columns": ["a"], "data": [[1]]}}),
+    ((COLUMN,), {"dataframe_split": {"columns": ["a"], "data": [[1]], "index": [0]}}),
     ((MATRIX,), {"dataframe_records": [{"a": 1, "b": 2}, {"a": 1}]}),
     ((MATRIX,), {"dataframe_records": [{}]}),
     ((INTS,), {"inputs": [2**63]}),

@@ -12,6 +12,7 @@ from types import NoneType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 _FLOATS_OR_NULL = frozenset({float, NoneType})
 _NUMBERS_OR_NULL = frozenset({float, int, NoneType})
@@ -27,6 +28,12 @@ _DOUBLE_BITS = 1000
 _EXACT = 1 << 53
 """Up to here an integer becomes a 32-bit float by one rounding, whether or not it is a double on the way."""
 _MAX_FLOAT = float(np.finfo(np.float32).max)
+
+
+TEXT = pd.Series(["a"]).dtype
+"""What pandas makes of strings."""
+HAS_STRINGS = np.dtype(np.object_) != TEXT
+"""Whether that is a type of their own, as since pandas 3. In a column of objects a gap is another object than null."""
 
 
 class Way(Enum):
@@ -101,7 +108,7 @@ TYPES = {
     "long": ColumnType(np.dtype(np.int64), _is_long, may_miss=False),
     "integer": ColumnType(np.dtype(np.int32), _is_integer, may_miss=False),
     "boolean": ColumnType(np.dtype(np.bool_), _is_boolean, may_miss=False),
-    "string": ColumnType(np.dtype(np.object_), _is_text, may_miss=True),
+    "string": ColumnType(np.dtype(np.object_), _is_text, may_miss=HAS_STRINGS),
     "datetime": ColumnType(np.dtype("datetime64[ns]"), _is_text, may_miss=True),
 }
 """By MLflow's name. Binary columns, arrays, objects and maps are MLflow's own affair."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from penstock.flavors.compiled.columns import SCALARS, Way
-from penstock.flavors.compiled.layout import Layout, Layouts, Row, getter
+from penstock.flavors.compiled.layout import Labels, Layout, Layouts, Row, getter
 
+_MAX_DEPTH = 16
 _SPLIT = frozenset({"columns", "data", "index"})
 
 
@@ -20,23 +21,27 @@ class Rows(NamedTuple):
     layout: Layout
     rows: list[Row]
     way: Way
-    labels: list[int] | None = None
+    labels: Labels | None = None
 
 
 def read_records(content: Any, layouts: Layouts) -> Rows | None:
     """`dataframe_records`: a list of objects."""
     if type(content) is not list or not content:
         return None
+    full = layouts.full
     try:
-        return Rows(layouts.full, list(map(layouts.full.pick, content)), Way.INFERRED)
+        rows = list(map(full.pick, content))
+        if {*map(len, content)} == {len(full.names)}:
+            return Rows(full, rows, Way.INFERRED)
     except (KeyError, TypeError):
-        return _records_with_gaps(content, layouts)
+        pass
+    if {*map(type, content)} != {dict} or not all(_is_shallow(record.values()) for record in content):
+        return None
+    return _records_with_gaps(content, layouts)
 
 
 def _records_with_gaps(records: list[Any], layouts: Layouts) -> Rows | None:
     """Records that leave something out, which is null where others have it."""
-    if {*map(type, records)} != {dict}:
-        return None
     layout = layouts.of(set().union(*records))
     if layout is None:
         return None
@@ -59,9 +64,10 @@ def read_split(content: Any, layouts: Layouts) -> Rows | None:
     if columns == layouts.full.names:
         return Rows(layouts.full, data, Way.INFERRED, index)
     layout = layouts.of({*columns})
-    if layout is None:
+    if layout is None or not all(map(_is_shallow, data)):
         return None
-    pick = getter([columns.index(name) for name in layout.names])
+    places = {name: at for at, name in enumerate(columns)}
+    pick = getter([places[name] for name in layout.names])
     return Rows(layout, list(map(pick, data)), Way.INFERRED, index)
 
 
@@ -76,17 +82,14 @@ def rows_of_split(content: Any) -> list[Row] | None:
         return None
     if {*map(type, columns)} != {str} or len({*columns}) != len(columns):
         return None
-    return data if index is None or _is_index(index, len(data)) else None
+    return data if index is None or _are_labels(index, len(data)) else None
 
 
-def _is_index(index: Any, size: int) -> bool:
-    return (
-        type(index) is list
-        and len(index) == size
-        and {*map(type, index)} == {int}
-        and min(index) >= -(1 << 63)
-        and max(index) < 1 << 63
-    )
+def _are_labels(labels: Any, size: int) -> bool:
+    if type(labels) is not list or len(labels) != size:
+        return False
+    types = {*map(type, labels)}
+    return types == {str} or (types == {int} and min(labels) >= -(1 << 63) and max(labels) < 1 << 63)
 
 
 def read_instances(content: Any, layouts: Layouts) -> Rows | None:
@@ -140,6 +143,15 @@ def _columns(content: Any, layouts: Layouts) -> Rows | None:
         return None
     rows: list[Row] = list(zip(*layout.pick(content), strict=True))
     return Rows(layout, rows, Way.ARRAYS) if rows else None
+
+
+def _is_shallow(values: Iterable[Any], levels: int = _MAX_DEPTH) -> bool:
+    """Whether nothing is nested so deep that MLflow's parser might give up on it and ours not."""
+    for value in values:
+        inner = value.values() if type(value) is dict else value
+        if type(value) in (list, dict) and not (levels and _is_shallow(inner, levels - 1)):
+            return False
+    return True
 
 
 def _is_flat(values: Iterable[Any]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from penstock.flavors.compiled.columns import Column, Way
+from penstock.flavors.compiled.columns import HAS_STRINGS, TEXT, Column, Way
 from penstock.flavors.compiled.datetimes import nanoseconds
 
 try:  # 10 us for five columns of three types, where pd.DataFrame(dict of arrays) takes 120
@@ -22,13 +22,13 @@ except ImportError:  # pandas 2
     create_dataframe_from_blocks = None
 
 _MAX_LAYOUTS = 64
-_TEXT = pd.Series(["a"]).dtype
-"""What pandas makes of strings: `str` since 3, `object` before."""
 _OBJECT = np.dtype(object)
 _DATETIME = np.dtype("datetime64[ns]")
 _KEEPS_INTEGERS = (np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float64))
 
 Row = Sequence[Any]
+Labels = Sequence[int | str]
+"""Of rows: all numbers, or all strings."""
 
 
 def getter(keys: Sequence[Any]) -> Callable[[Any], Row]:
@@ -76,6 +76,8 @@ class Layout:
         if self.dtype is not None:
             values = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
             return (rows, 0) if self._accepts(values) else None
+        if way is Way.BOXED and self._texts and not HAS_STRINGS:
+            return None  # they would stay NumPy's strings
         columns: list[Row] = list(zip(*rows, strict=True))
         if not all(column.type.accepts(values) for column, values in zip(self.columns, columns, strict=True)):
             return None
@@ -99,9 +101,9 @@ class Layout:
         """All values in one array, laid out as `DataFrame.to_numpy` of the frame lays them out."""
         return np.array(rows, self.matrix_dtype, order="F")
 
-    def frame(self, rows: list[Row], nulls: int, labels: list[int] | None) -> Any:
+    def frame(self, rows: list[Row], nulls: int, labels: Labels | None) -> Any:
         """A DataFrame of these columns."""
-        index = pd.RangeIndex(len(rows)) if labels is None else pd.Index(np.array(labels, np.int64))
+        index = pd.RangeIndex(len(rows)) if labels is None else _index(labels)
         if self.dtype is not None:
             blocks: list[Any] = [(np.array(rows, self.dtype, order="F").T, self._everywhere)]
         else:
@@ -117,7 +119,7 @@ class Layout:
             values = [columns[at] for at in places]
             block = np.array(values, np.int64).view(dtype) if dtype == _DATETIME else np.array(values, dtype)
             blocks.append((block, np.array(places)))
-        objects = self._texts if _TEXT == _OBJECT else [at for at in self._texts if nulls >> at & 1]
+        objects = [at for at in self._texts if not HAS_STRINGS or nulls >> at & 1]
         if objects:
             block = np.empty((len(objects), len(columns[0])), _OBJECT)
             for at, place in enumerate(objects):
@@ -126,7 +128,7 @@ class Layout:
         texts = [at for at in self._texts if at not in objects]
         if texts:
             # One conversion for all columns: it takes 13 us, a slice of it 1.
-            array = pd.array(list(chain.from_iterable(columns[at] for at in texts)), dtype=_TEXT)
+            array = pd.array(list(chain.from_iterable(columns[at] for at in texts)), dtype=TEXT)
             size = len(columns[0])
             blocks += [(array[i * size : (i + 1) * size], np.array([at])) for i, at in enumerate(texts)]
         return blocks
@@ -134,6 +136,10 @@ class Layout:
     def _by_names(self, blocks: list[Any], index: Any) -> Any:
         arrays = {place: row for block, places in blocks for place, row in zip(places, block, strict=True)}
         return pd.DataFrame({name: arrays[at] for at, name in enumerate(self.names)}, index=index)
+
+
+def _index(labels: Labels) -> Any:
+    return pd.Index(np.array(labels, np.int64) if type(labels[0]) is int else labels)
 
 
 class Layouts:

@@ -18,7 +18,7 @@ class Input(msgspec.Struct, frozen=True):
     shape_key: Any
     """Hashable. Inputs of one reader with equal keys may be joined; of some, none is equal to any other."""
     client_request_id: str | None = None
-    labels: list[int] | None = None
+    labels: Sequence[int | str] | None = None
     """Of the rows, if the body gives any: their index."""
 
 

@@ -39,7 +39,9 @@ class TableReader:
         if taken is None:
             return None
         rows, nulls = taken
-        return Input(len(rows), rows, (layout.mask, nulls, labels is None), envelope.client_request_id, labels)
+        return Input(
+            len(rows), rows, (layout.mask, nulls, type(labels and labels[0])), envelope.client_request_id, labels
+        )
 
     def frame(self, inputs: Sequence[Input]) -> Any:
         """See `InputReader`."""

@@ -115,18 +115,21 @@ class TensorReader:
         return [tensor.made_of(content[name]) for name, tensor in self._names.items()]
 
     def _of_table(self, format_: str, content: Any) -> NDArray[Any] | None:
-        """The values of a DataFrame, which lie column by column. One of a single column MLflow reads in another way."""
+        """The values of a DataFrame, which lie column by column."""
         rows = rows_of_split(content) if format_ == "dataframe_split" else _rows_of_records(content)
         type_ = _COLUMN_TYPES.get(self._first.dtype)
-        if rows is None or type_ is None or len(rows[0]) == 1 or not self._first.fits((len(rows), len(rows[0]))):
+        if rows is None or type_ is None or self._first.shape != (-1, len(rows[0])):
             return None
-        if self._first.shape != (-1, len(rows[0])) or not all(map(type_.accepts, zip(*rows, strict=True))):
+        if not all(map(type_.accepts, zip(*rows, strict=True))):
             return None
-        return np.array(rows, self._first.dtype, order="F")
+        if len(rows[0]) > 1:
+            return np.array(rows, self._first.dtype, order="F")
+        # Of a single column MLflow looks at the row labelled 0.
+        return np.array(rows, self._first.dtype) if type(content) is list or content.get("index") is None else None
 
 
 def _is_column_wise(array: NDArray[Any]) -> bool:
-    return array.ndim == 2 and array.strides[0] == array.itemsize  # noqa: PLR2004
+    return array.ndim == 2 and array.shape[1] > 1 and array.strides[0] == array.itemsize  # noqa: PLR2004
 
 
 def _rows_of_records(content: Any) -> list[Sequence[Any]] | None:

@@ -49,7 +49,7 @@ def gradient_boosting_kernel(estimator: Any, method: str, columns: Columns) -> K
         values = np.empty((len(stages) + 1, width, len(rows)))
         values[0] = start.T
         values[1:] = steps.take(apply(repeated(rows, len(trees)))).reshape(len(stages), width, len(rows))
-        return summed(values).T
+        return np.ascontiguousarray(summed(values).T)  # rows in rows, as the estimator has them: sums go along them
 
     def run(matrix: Matrix) -> Any:
         rows = in_single(matrix, is_mixed=columns.is_mixed)

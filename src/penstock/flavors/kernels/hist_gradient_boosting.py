@@ -37,8 +37,15 @@ def hist_gradient_boosting_kernel(estimator: Any, method: str, columns: Columns)
     def run(matrix: Matrix) -> Any:
         return finish(raw(matrix.astype(np.float64, copy=False)))
 
+    def run_each(matrix: Matrix) -> Any:
+        # Softmax adds along a row. It does so in another order where rows lie side by side, as in the estimator's
+        # array for several; that of one row has its numbers in a row.
+        return finish(np.ascontiguousarray(raw(matrix.astype(np.float64, copy=False))))
+
     trees = [iteration[0].nodes for iteration in estimator._predictors]
-    return Kernel(f"{type(estimator).__name__}.{method}", run, run, _landmarks(trees, columns.count))
+    is_softmax = method == "predict_proba" and estimator.n_trees_per_iteration_ > 1
+    name = f"{type(estimator).__name__}.{method}"
+    return Kernel(name, run, run_each if is_softmax else run, _landmarks(trees, columns.count))
 
 
 def _raw(estimator: Any, columns: int) -> Callable[[Matrix], Matrix]:

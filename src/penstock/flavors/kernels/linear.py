@@ -111,12 +111,23 @@ def _is_multilabel(estimator: Any) -> bool:
 
 
 def _labels(classes: Any) -> Run:
+    # Of a single row the answer is one of two arrays that are ready.
+    no, yes = (_constant(classes[at : at + 1]) for at in (0, 1))
+
     def labels(scores: Matrix) -> Any:
+        if scores.size == 1:
+            return yes if scores.item() > 0 else no
         if scores.ndim == 1 or scores.shape[1] == 1:
             return classes.take((scores.reshape(-1) > 0).astype(np.int64), axis=0)
         return classes.take(scores.argmax(axis=1), axis=0)
 
     return labels
+
+
+def _constant(values: Matrix) -> Matrix:
+    values = values.copy()
+    values.flags.writeable = False
+    return values
 
 
 def _probabilities(estimator: Any) -> Run | None:

@@ -10,6 +10,7 @@ from penstock.flavors.kernels.library import is_one_of
 _SKLEARN = {"mlflow.sklearn": ("_SklearnModelWrapper",)}
 _BOOSTED = {"mlflow.xgboost": ("_XGBModelWrapper",), "mlflow.lightgbm": ("_LGBModelWrapper",)}
 _ONNX = {"mlflow.onnx": ("_OnnxModelWrapper",)}
+_LIBRARIES = {"builtins", "sklearn", "xgboost", "lightgbm", "numpy", "scipy", "pandas"}
 _SEARCHES = {
     "sklearn.model_selection": (
         "GridSearchCV",
@@ -30,6 +31,8 @@ class Estimator:
     """`predict`, `predict_proba`, …"""
     is_sklearn: bool
     """Whether scikit-learn's wrapper holds it."""
+    is_probed: bool = True
+    """Whether all its code is of libraries; that of its author may do more than predict, and gets no probes."""
 
     @property
     def name(self) -> str:
@@ -45,9 +48,21 @@ def estimator_of(model: PyFuncModel) -> Estimator | None:
     if is_one_of(wrapper, _SKLEARN):
         thing = wrapper.get_raw_model()
         best = getattr(thing, "best_estimator_", None) if is_one_of(thing, _SEARCHES) else None
-        return Estimator(thing if best is None else best, method, is_sklearn=True)
+        return Estimator(thing if best is None else best, method, is_sklearn=True, is_probed=_is_of_libraries(thing))
     if is_one_of(wrapper, _BOOSTED):
         return Estimator(wrapper.get_raw_model(), method, is_sklearn=False)
     if is_one_of(wrapper, _ONNX):
         return Estimator(wrapper, method, is_sklearn=False)
     return None
+
+
+def _is_of_libraries(estimator: Any) -> bool:
+    """Whether an estimator and all that it was given (steps, transformers, functions) are of libraries we know."""
+    parts = [estimator, *getattr(estimator, "get_params", dict)().values()]
+    return all(
+        _root(part if callable(part) and hasattr(part, "__qualname__") else type(part)) in _LIBRARIES for part in parts
+    )
+
+
+def _root(code: Any) -> str:
+    return (getattr(code, "__module__", None) or "builtins").partition(".")[0]

@@ -106,7 +106,7 @@ def _selected(
 ) -> Chosen:
     estimator = estimator_of(model)
     slow, frame = slow_way(model, reader, estimator), frame_way(model, reader, estimator)
-    if estimator is None:
+    if estimator is None or not estimator.is_probed:
         reason = "It is code of its author's or of a flavor without quicker ways, which gets its whole frame."
         return Chosen(TierFinding(PredictTier.FRAME, reason), frame.predict, slow)
     limits = [tier for tier in (wanted, earlier.tier if earlier else None) if tier is not None]

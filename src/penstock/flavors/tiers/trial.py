@@ -19,8 +19,8 @@ _BUDGET_S = 0.06
 """For requests of one row that go the slow way."""
 _FEWEST, _MOST = 8, 40
 _SIZES = (2, 3, 17)
-_SLOW_BATCH_S = 0.1
-"""A model that takes longer for 17 rows is not asked for hundreds."""
+_SLOW_S = 0.1
+"""A model that takes longer for a row is asked a short trial; one that takes longer for 17 rows, not for hundreds."""
 _TOGETHER = 48
 
 
@@ -75,12 +75,13 @@ class Trial:
         started_s = time.perf_counter()
         yield from self._ask([plain[1:2]])
         cost_s = max(time.perf_counter() - started_s, 1e-6)
-        count = 3 if self.is_brief else max(_FEWEST, min(_MOST, int(_BUDGET_S / cost_s)))
+        is_brief = self.is_brief or cost_s > _SLOW_S
+        count = 3 if is_brief else max(_FEWEST, min(_MOST, int(_BUDGET_S / cost_s)))
         yield from self._ask([[row] for row in self._mixed()[:count]])
         started_s = time.perf_counter()
         yield from self._ask([plain[:size] for size in _SIZES])
-        if not self.is_brief:
-            is_slow = time.perf_counter() - started_s > _SLOW_BATCH_S
+        if not is_brief:
+            is_slow = time.perf_counter() - started_s > _SLOW_S
             yield from self._ask([plain[: 2 * _TOGETHER] if is_slow else plain])
 
     def _mixed(self) -> list[Row]:
@@ -110,19 +111,22 @@ def togetherness(predict: Predict, probes: Probes, budget_s: float = _BUDGET_S) 
     alone: list[Any] = []
     started_s, at = time.perf_counter(), 0
     while at + 3 <= len(probes.plain) and len(inputs) < _TOGETHER:
+        spent_s = time.perf_counter() - started_s
+        if spent_s > (4 * budget_s if 0 < len(inputs) < _FEWEST else budget_s):
+            break
         size = next(sizes)
         read = probes.input_of(probes.plain[at : at + size])
         at += size
+        if read is None or (inputs and read.shape_key != inputs[0].shape_key):
+            continue
         try:
-            output = None if read is None else predict((read,))
+            output = predict((read,))
         except Exception:  # noqa: BLE001, S112 - a row that the model refuses is not part of this question
             continue
-        if output is None or row_count(output) != size:
+        if row_count(output) != size:
             return False, None
         inputs.append(read)
         alone.append(output)
-        if len(inputs) >= _FEWEST and time.perf_counter() - started_s > budget_s:
-            break
     if len(inputs) < _FEWEST:
         return False, None
     # Two together, an odd number of single rows, all of them: what BLAS does depends on the number of rows.

@@ -51,7 +51,7 @@ def _on_frames(predict: Callable[[Any], Any], reader: InputReader, estimator: Es
 
 def array_way(reader: InputReader, schema: Schema, estimator: Estimator, slow: Predict) -> Way | str:
     """The estimator on a matrix; if it has no such way, why."""
-    columns = None if schema.is_tensor_spec() else columns_of(reader, schema)
+    columns = columns_of(reader, schema)
     if columns is None:
         return "its input is not a matrix of numbers"
     copied = nameless(estimator.thing) if estimator.is_sklearn else None
@@ -68,21 +68,20 @@ def array_way(reader: InputReader, schema: Schema, estimator: Estimator, slow: P
 
 def kernel_way(reader: InputReader, schema: Schema, estimator: Estimator, slow: Predict) -> Way | str:
     """The estimator's kernel; if it has no such way, why."""
-    columns = None if schema.is_tensor_spec() else columns_of(reader, schema)
-    if columns is None and not schema.is_tensor_spec():
-        return "its columns are not all numbers"
+    columns = columns_of(reader, schema)
     try:
-        kernel = (
-            onnx_tensor_kernel(estimator.thing, estimator.method)
-            if columns is None
-            else kernel_for(estimator.thing, estimator.method, columns)
-        )
+        kernel = onnx_tensor_kernel(estimator.thing, estimator.method) if schema.is_tensor_spec() else None
+        matrix_of: Callable[[Sequence[Input]], Any] = reader.frame
+        if kernel is None:
+            if columns is None:
+                return "its input is not a matrix of numbers"
+            kernel = kernel_for(estimator.thing, estimator.method, columns)
+            matrix_of = _matrices(reader, columns)
     except Exception as exc:  # noqa: BLE001 - a library of another version may look otherwise inside
         kind = type(estimator.thing).__name__
         return f"the kernel of {kind} does not fit this version of its library ({type(exc).__name__}: {exc})"
     if kernel is None:
         return f"there is none for {estimator.name}"
-    matrix_of = _tensors(reader) if columns is None else _matrices(reader, columns)
     in_one_call = None
     if kernel.run_each is None:
         in_one_call = _through(replace(kernel, run_each=kernel.run), matrix_of, slow)
@@ -94,6 +93,9 @@ def columns_of(reader: InputReader, schema: Schema) -> Columns | None:
     dtype = reader.matrix_dtype
     if dtype is None or dtype.kind not in "fiu":
         return None
+    if schema.is_tensor_spec():
+        width = schema.inputs[0].shape[1]
+        return Columns(dtype, width, is_mixed=False) if width > 0 else None
     return Columns(dtype, len(schema.inputs), is_mixed=len({column.type for column in schema.inputs}) > 1)
 
 
@@ -107,10 +109,6 @@ def _matrices(reader: InputReader, columns: Columns) -> Callable[[Sequence[Input
         return matrix
 
     return matrix_of
-
-
-def _tensors(reader: InputReader) -> Callable[[Sequence[Input]], Any]:
-    return reader.frame
 
 
 def _through(kernel: Kernel, matrix_of: Callable[[Sequence[Input]], Any], slow: Predict) -> Predict:
