@@ -22,7 +22,16 @@ SHORT_WINDOWS = {
     "PENSTOCK_SCALE_TO_ZERO_AFTER_S": "3",
 }
 """Of the autoscaler, so that a test need not wait for minutes."""
+FULL_TIMEOUT_S = 7200
 _reports: dict[str, FaultReport] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """At full length a test may take as long as it needs."""
+    here = Path(__file__).parent
+    for item in items:
+        if config.getoption("--full") and item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_S), append=False)
 
 
 def adder(version: str, replicas: int = 2, **fields: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
 from faults.conftest import SLOW, bad, slow
@@ -104,7 +103,6 @@ def test_r10_a_corrupt_artifact_is_named_and_the_old_version_serves_on(
     fault.assert_faultless()
 
 
-@pytest.mark.timeout(1200)
 def test_r11_a_slow_load_is_waited_for_and_one_that_fails_late_changes_nothing(
     arena: Stack, serve: Callable[..., str], fault: FaultReport
 ) -> None:

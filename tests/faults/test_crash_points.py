@@ -209,7 +209,6 @@ def live(survivor: Survivor) -> None:
     survivor.end()
 
 
-@pytest.mark.timeout(7200)
 def test_r7_a_crash_at_any_point_leaves_the_old_config_or_the_new_one(
     own_home: Path, fault: FaultReport, tmp_path: Path
 ) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import aiohttp
-import pytest
 
 from faults.conftest import SHORT_WINDOWS, adder
 from support.fault_report import FaultReport
@@ -21,7 +20,6 @@ def _restarts(stack: Stack, endpoint: str) -> list[int]:
     return [p.started_at_ms for p in stack.processes("replica", endpoint)]
 
 
-@pytest.mark.timeout(3600)
 def test_r17_bursts_at_zero_are_held_and_answered_by_one_wake_each(
     arena: Stack, serve: Callable[..., str], fault: FaultReport
 ) -> None:
@@ -42,7 +40,6 @@ def test_r17_bursts_at_zero_are_held_and_answered_by_one_wake_each(
     assert fault.requests >= 2000
 
 
-@pytest.mark.timeout(3600)
 def test_r18_load_that_swings_around_the_threshold_does_not_make_replicas_flap(
     arena: Stack, serve: Callable[..., str], fault: FaultReport
 ) -> None:

@@ -43,7 +43,6 @@ def _configs(stack: Stack) -> dict[str, Any]:
     return {endpoint["name"]: stack.get(endpoint["name"])["config"] for endpoint in listed}
 
 
-@pytest.mark.timeout(3600)
 def test_r6_everything_is_killed_and_comes_back_as_it_was(
     lone_home: Path, stacks: list[Stack], fault: FaultReport
 ) -> None:

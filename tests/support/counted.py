@@ -12,9 +12,10 @@ from support.stack import MANAGEMENT, QUERY, Stack, register_code, wait_for
 
 
 class Counted:
-    """The endpoint `counted`, four requests at a time."""
+    """An endpoint of that model, four requests at a time."""
 
-    def __init__(self, stack: Stack, file: Path) -> None:
+    def __init__(self, stack: Stack, file: Path, name: str) -> None:
+        self.name = name
         self._stack = stack
         self._file = file
 
@@ -28,13 +29,20 @@ class Counted:
         return [run for line in lines for name, run in [line.split()] if name == tag]
 
     def post(
-        self, tag: str, seconds: float, *, patience_s: float = 60, token: str = "", entity: str = ""
+        self,
+        tag: str,
+        seconds: float,
+        *,
+        patience_s: float = 60,
+        token: str = "",
+        entity: str = "",
+        client: requests.Session | None = None,
     ) -> requests.Response | None:
         """One request of a client without retry; None if it took longer than its patience."""
         which = f"/served-models/{entity}" if entity else ""
         try:
-            return requests.post(
-                f"{self._stack.url}{QUERY}/counted{which}/invocations",
+            return (client or requests).post(
+                f"{self._stack.url}{QUERY}/{self.name}{which}/invocations",
                 json={"dataframe_records": [self.row(tag, seconds)]},
                 headers={"Authorization": f"Bearer {token or self._stack.token}"},
                 timeout=patience_s,
@@ -42,29 +50,29 @@ class Counted:
         except requests.Timeout:
             return None
 
-    def leave(self, tag: str, seconds: float) -> None:
+    def leave(self, tag: str, seconds: float, client: requests.Session | None = None) -> None:
         """Ask, and leave once the model is at work."""
-        leaving = threading.Thread(target=lambda: self.post(tag, seconds, patience_s=1))
+        leaving = threading.Thread(target=lambda: self.post(tag, seconds, patience_s=1, client=client))
         leaving.start()
         wait_for(lambda: self.runs(tag), f"a run of {tag}")
         leaving.join()
 
 
 @contextmanager
-def serving_counted(stack: Stack, file: Path) -> Iterator[Counted]:
-    """The endpoint while the block runs."""
-    register_code("counted", "counted_model.py")
+def serving_counted(stack: Stack, file: Path, name: str = "counted", **variables: str) -> Iterator[Counted]:
+    """The endpoint while the block runs; its served entity is `<name>-1`."""
+    version = register_code(name, "counted_model.py")
     served = {
-        "name": "counted-1",
-        "entity_name": "counted",
-        "entity_version": "1",
+        "name": f"{name}-1",
+        "entity_name": name,
+        "entity_version": version,
         "workload_size": "Small",
-        "environment_vars": {"PENSTOCK_EXECUTOR": "threads"},
+        "environment_vars": {"PENSTOCK_EXECUTOR": "threads", **variables},
     }
-    answer = stack.call("POST", MANAGEMENT, {"name": "counted", "config": {"served_entities": [served]}})
+    answer = stack.call("POST", MANAGEMENT, {"name": name, "config": {"served_entities": [served]}})
     assert answer.ok, answer.text
     try:
-        stack.wait_ready("counted")
-        yield Counted(stack, file)
+        stack.wait_ready(name)
+        yield Counted(stack, file, name)
     finally:
-        stack.call("DELETE", f"{MANAGEMENT}/counted")
+        stack.call("DELETE", f"{MANAGEMENT}/{name}")

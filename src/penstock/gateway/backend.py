@@ -137,7 +137,7 @@ class Backend:
             link.send(self._alone.popleft())
         return None
 
-    def on_lost(self, calls: list[Call], *, is_idempotent: bool = False) -> None:
+    def on_lost(self, calls: list[Call]) -> None:
         """A replica is gone: what it had not begun goes back to the head of the queue.
 
         What it had begun may be what ended it: it is begun once more, alone, if that does no harm, or it has failed.
@@ -148,7 +148,7 @@ class Backend:
             if call.state is CallState.SENT:
                 call.state = CallState.WAITING
                 self._waiting.appendleft(call)
-            elif call.state is CallState.STARTED and is_idempotent and call.is_wanted and call.retry_alone():
+            elif call.state is CallState.STARTED and call.is_wanted and call.retry_alone():
                 self._alone.appendleft(call)
             elif call.state is CallState.STARTED:
                 call.refuse(self._ended())

@@ -73,6 +73,7 @@ class Call:
         "found_no_replica",
         "head",
         "is_alone",
+        "is_idempotent",
         "meta",
         "request_id",
         "state",
@@ -111,6 +112,8 @@ class Call:
         self.state = CallState.WAITING
         self.is_alone = False
         """Whether a replica died while it worked on this call, which is begun once more, with no other beside it."""
+        self.is_idempotent = False
+        """Whether the replica that began with it said that this does no harm a second time."""
         self.found_no_replica = False
         """Whether no replica was ready when the call came."""
         self.cold_start_s: float | None = None
@@ -122,6 +125,16 @@ class Call:
     def is_wanted(self) -> bool:
         """Whether anybody still waits for the answer, or for the rest of it."""
         return self.state is not CallState.FINISHED and self._recipient.is_open
+
+    @property
+    def may_begin_again(self) -> bool:
+        """Whether it may be begun a second time. What a replica died of may not: it was."""
+        return self.is_idempotent and not self.is_alone
+
+    @property
+    def ends_by_s(self) -> float:
+        """When it will have been answered, by the loop's clock."""
+        return self.arrived_s if self.deadline is None else self.deadline.when()
 
     def watch(self, on_gone: Callable[[], None]) -> None:
         """Be told if the recipient goes away before it has the whole answer."""
@@ -149,9 +162,14 @@ class Call:
         if self.found_no_replica and self.cold_start_s is None:
             self.cold_start_s = time.monotonic() - self.arrived_s
 
+    def start(self, *, is_idempotent: bool) -> None:
+        """A replica has begun with it."""
+        self.state = CallState.STARTED
+        self.is_idempotent = is_idempotent
+
     def retry_alone(self) -> bool:
-        """Begin again from nothing, if it was not begun twice already and no piece of the answer has left."""
-        if self.is_alone or (self.head is not None and self.head.is_stream):
+        """Begin again from nothing, if it may be, was not begun twice already and no piece of the answer has left."""
+        if not self.may_begin_again or (self.head is not None and self.head.is_stream):
             return False
         self.is_alone = True
         self.state = CallState.WAITING

@@ -245,7 +245,7 @@ class Exchange:
         if self._flaw is not None:
             self.refuse(self._flaw)
             return
-        with self._answering_for_mistakes():
+        with self.answering_for_mistakes():
             self._sink = choose_sink(self)
             for data in self._unfed:
                 self._sink.feed(data)
@@ -268,18 +268,18 @@ class Exchange:
         if self._sink is None:
             self._unfed.append(data)
         else:
-            with self._answering_for_mistakes():
+            with self.answering_for_mistakes():
                 self._sink.feed(data)
 
     def complete(self) -> None:
         """The body's end came."""
         self.is_complete = True
         if self._sink is not None:
-            with self._answering_for_mistakes():
+            with self.answering_for_mistakes():
                 self._sink.complete()
 
     @contextmanager
-    def _answering_for_mistakes(self) -> Iterator[None]:
+    def answering_for_mistakes(self) -> Iterator[None]:
         """A mistake of ours is logged and answered with 500: no client is left waiting for it."""
         try:
             yield

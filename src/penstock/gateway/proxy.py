@@ -116,7 +116,6 @@ class PassedOn:
     ) -> None:
         self._exchange = exchange
         self._headers = headers
-        self._dropped = _HOP_BY_HOP.union(name for name, _ in headers)
         self._upstream = upstream
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
@@ -155,27 +154,37 @@ class PassedOn:
             self._changed.clear()
             await self._changed.wait()
 
-    def _kept(self, headers: RawHeaders) -> Iterator[tuple[bytes, bytes]]:
-        for name, value in headers:
-            if name.lower() not in self._dropped and not name.lower().startswith(_CORS_PREFIX):
-                yield name, value
-
     async def _run(self, url: yarl.URL, told: list[tuple[str, str]]) -> None:
         exchange = self._exchange
         has_body = exchange.content_length or any(n.lower() == b"transfer-encoding" for n, _ in exchange.headers)
         try:
             request = self._upstream.request(exchange, url, told, self._body() if has_body else None)
             async with request as response:
-                exchange.begin_stream(response.status, [*self._kept(response.raw_headers), *self._headers])
-                async for data in response.content.iter_chunked(_CHUNK_BYTES):
-                    await exchange.write(data)
-            exchange.end_stream()
+                await hand_on(response, exchange, self._headers)
         except (aiohttp.ClientError, OSError) as exc:
             if exchange.has_begun_to_answer:
                 exchange.break_off()
             else:
                 message = f"The {self._upstream.name} does not answer: {exc or type(exc).__name__}."
                 exchange.refuse(TemporarilyUnavailable(message))
+
+
+async def hand_on(response: aiohttp.ClientResponse, exchange: Exchange, headers: RawHeaders = ()) -> None:
+    """Answer as another server does, as its answer comes; `headers` are borne in place of what it says there.
+
+    Raises:
+        aiohttp.ClientError: the answer broke off.
+    """
+    dropped = _HOP_BY_HOP.union(name for name, _ in headers)
+    kept = [
+        (name, value)
+        for name, value in response.raw_headers
+        if name.lower() not in dropped and not name.lower().startswith(_CORS_PREFIX)
+    ]
+    exchange.begin_stream(response.status, [*kept, *headers])
+    async for data in response.content.iter_chunked(_CHUNK_BYTES):
+        await exchange.write(data)
+    exchange.end_stream()
 
 
 def _without_session(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:

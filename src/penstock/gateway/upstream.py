@@ -43,11 +43,8 @@ class LinkOwner(Protocol):
     def on_room(self) -> None:
         """The link can take more calls than a moment ago."""
 
-    def on_lost(self, calls: list[Call], *, is_idempotent: bool) -> None:
-        """The connection broke with these calls unanswered, in the order in which they were sent.
-
-        `is_idempotent` is what the replica said: whether those that it had begun may be begun again.
-        """
+    def on_lost(self, calls: list[Call]) -> None:
+        """The connection broke with these calls unanswered, in the order in which they were sent."""
 
 
 class ReplicaLink:
@@ -169,12 +166,11 @@ class ReplicaLink:
             self._connection.close()
 
     def _lose(self) -> None:
-        is_idempotent = self._hello is not None and self._hello.is_idempotent
         self._connection = None
         self._hello = None
         self._unsent.clear()
         calls, self._calls = list(self._calls.values()), {}
-        self._owner.on_lost(calls, is_idempotent=is_idempotent)
+        self._owner.on_lost(calls)
 
     def _take(self, frame: Frame) -> None:
         if frame.type is FrameType.HELLO:
@@ -191,7 +187,7 @@ class ReplicaLink:
         match frame.type:
             case FrameType.STARTED:
                 if call.state is CallState.SENT:
-                    call.state = CallState.STARTED
+                    call.start(is_idempotent=self._hello is not None and self._hello.is_idempotent)
             case FrameType.HEAD:
                 call.begin(msgspec.json.decode(frame.payload, type=Head), self.slot)
             case FrameType.CHUNK:

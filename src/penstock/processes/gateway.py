@@ -14,6 +14,7 @@ import uvloop
 
 from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
 from penstock.domain.routing import RoutedEntity
+from penstock.gateway.announcer import Announcer
 from penstock.gateway.answers import UpstreamAnswer
 from penstock.gateway.app import Gateway
 from penstock.gateway.backend import Backend
@@ -23,13 +24,14 @@ from penstock.gateway.invocations import Invocations
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.proxy import Upstream
 from penstock.gateway.resends import Orphans
+from penstock.gateway.siblings import Siblings
 from penstock.gateway.subscription import follow_tables
 from penstock.gateway.table import CurrentTable
 from penstock.processes.launch import GatewayLaunch, begin, report_ready
 from penstock.processes.tls import server_context
 from penstock.settings import Home
 from penstock.wire.routing_table import load_table
-from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, slot_socket
+from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, gateway_socket, slot_socket
 
 _DRAIN_TIMEOUT_S = 30.0
 _TLS_CLOSE_TIMEOUT_S = 300.0
@@ -64,18 +66,21 @@ async def _serve(launch: GatewayLaunch) -> None:
     if saved is not None:
         table.swap(saved)
 
+    loop = asyncio.get_running_loop()
+    orphans = Orphans(loop.call_later)
+    announcer = Announcer(orphans)
+    siblings = Siblings(sockets, launch.siblings)
     control_plane = _session(sockets.address(CONTROL_PLANE))
     mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
     gateway = Gateway(
         table,
-        Invocations(table, random.random, meter, Orphans(asyncio.get_running_loop().call_later)),
+        Invocations(table, random.random, meter, orphans, siblings),
         Upstream("control plane", control_plane, "http://localhost"),
         Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
         is_secure=launch.tls is not None,
     )
     routes = CrossOrigin(launch.cors_origins, gateway.begin).begin if launch.cors_origins else gateway.begin
     connections: set[HttpConnection] = set()
-    loop = asyncio.get_running_loop()
 
     async def listen(descriptor: int, tls: ssl.SSLContext | None) -> asyncio.Server:
         listener = socket.socket(fileno=descriptor)
@@ -89,6 +94,11 @@ async def _serve(launch: GatewayLaunch) -> None:
     servers = [await listen(launch.listen_fd, server_context(launch.tls) if launch.tls else None)]
     if launch.local_fd is not None:
         servers.append(await listen(launch.local_fd, None))
+    own_socket = gateway_socket(launch.name)
+    for_siblings = await loop.create_unix_server(
+        lambda: HttpConnection(announcer.begin, connections), sock=sockets.listen(own_socket)
+    )
+    siblings.follow()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     follower = asyncio.create_task(follow_tables(sockets, table, meter), name="follow tables")
@@ -100,16 +110,26 @@ async def _serve(launch: GatewayLaunch) -> None:
     gateway.is_draining = True
     for server in servers:
         server.close()
-    deadline = loop.time() + _DRAIN_TIMEOUT_S
-    while connections and loop.time() < deadline:
-        for connection in [connection for connection in connections if not connection.is_draining]:
-            connection.drain()  # the last ones were accepted just before the servers closed
-        await asyncio.sleep(0.02)
+    announcer.close()
+    await _drain(connections)
+    for_siblings.close()
+    sockets.remove(own_socket)
+    await siblings.close()
     follower.cancel()
     await table.close()
     await supervisor.close()
     await control_plane.close()
     await mlflow.close()
+
+
+async def _drain(connections: set[HttpConnection]) -> None:
+    """Wait until every connection has closed after what it is at, as long as it may take."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _DRAIN_TIMEOUT_S
+    while connections and loop.time() < deadline:
+        for connection in [connection for connection in connections if not connection.is_draining]:
+            connection.drain()  # the last ones were accepted just before the servers closed
+        await asyncio.sleep(0.02)
 
 
 def _session(unix_address: str | None) -> aiohttp.ClientSession:

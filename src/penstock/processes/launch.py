@@ -33,6 +33,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 class GatewayLaunch(Launch, frozen=True, kw_only=True):
     """What a gateway is told."""
 
+    name: str
+    siblings: tuple[str, ...]
+    """Names of the other gateways."""
     listen_fd: int
     local_fd: int | None
     """The listener for our own processes where `listen_fd` is served over TLS."""

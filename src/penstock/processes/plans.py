@@ -4,7 +4,7 @@ import hashlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -92,28 +92,32 @@ class Plans:
                 ),
             )
         )
-        plans += [
-            self._system_plan(
-                f"gateway-{index}",
-                "gateway",
-                "gateway",
-                self._listeners.sockets,
-                lambda fd: GatewayLaunch(
-                    parent_pid=os.getpid(),
-                    status_fd=fd,
-                    home=home,
-                    listen_fd=self._listeners.public.fileno(),
-                    local_fd=None if self._listeners.local is None else self._listeners.local.fileno(),
-                    tls=settings.tls,
-                    cors_origins=settings.cors_origins,
-                    hold_timeout_s=settings.hold_timeout_s,
-                    tracking_authorization=settings.tracking_authorization,
-                    tracking_uri=settings.tracking_uri,
-                ),
-            )
-            for index in range(settings.gateways)
-        ]
-        return plans
+        gateways = [f"gateway-{index}" for index in range(settings.gateways)]
+        return plans + [self._gateway(name, gateways) for name in gateways]
+
+    def _gateway(self, name: str, gateways: Sequence[str]) -> ChildPlan:
+        """One of the gateways of these names."""
+        settings, listeners = self._settings, self._listeners
+        return self._system_plan(
+            name,
+            "gateway",
+            "gateway",
+            listeners.sockets,
+            lambda fd: GatewayLaunch(
+                parent_pid=os.getpid(),
+                status_fd=fd,
+                home=str(self._home.path),
+                name=name,
+                siblings=tuple(other for other in gateways if other != name),
+                listen_fd=listeners.public.fileno(),
+                local_fd=None if listeners.local is None else listeners.local.fileno(),
+                tls=settings.tls,
+                cors_origins=settings.cors_origins,
+                hold_timeout_s=settings.hold_timeout_s,
+                tracking_authorization=settings.tracking_authorization,
+                tracking_uri=settings.tracking_uri,
+            ),
+        )
 
     def _system_plan(
         self,

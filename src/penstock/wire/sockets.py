@@ -22,6 +22,11 @@ def slot_socket(slot: str) -> str:
     return f"{slot}.sock"
 
 
+def gateway_socket(name: str) -> str:
+    """File name of the socket on which a gateway serves its siblings."""
+    return f"{name}.sock"
+
+
 class SocketFolder:
     """The folder `run/`: turns the name of a socket into an address that this process can use."""
 

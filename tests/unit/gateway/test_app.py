@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,11 @@ from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import MAX_BODY_BYTES, Invocations
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.resends import Orphans
+from penstock.gateway.siblings import Siblings
 from penstock.gateway.sinks import WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.frames import Head, split_request
+from penstock.wire.sockets import SocketFolder
 from unit.clock import run_at_once
 from unit.gateway.fakes import Answer, FakeClient
 
@@ -107,6 +110,7 @@ def ask(
                 lambda: float(str(options.get("draw", 0.0))),
                 LoadMeter(),
                 Orphans(asyncio.get_running_loop().call_later),
+                Siblings(SocketFolder(Path()), ()),
             ),
             FakeUpstream("control"),  # type: ignore[arg-type]
             FakeUpstream("mlflow"),  # type: ignore[arg-type]

@@ -10,8 +10,9 @@ import pytest
 from penstock.domain.prediction import Api
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call, CallState
-from penstock.gateway.resends import KEEP_S, Asked, Orphans
+from penstock.gateway.resends import KEEP_S, Orphans
 from penstock.wire.frames import Head
+from penstock.wire.siblings import Asked, Change, Held, LetGo
 from unit.builders import until
 from unit.gateway.bench import Bench, answered, both_ready, refusal, with_bench
 from unit.gateway.fakes import FakeExchange, FakeReplica, Job, make_call
@@ -160,6 +161,37 @@ def test_beyond_their_bytes_the_oldest_are_let_go() -> None:
     for i in range(10):
         leave_begun(orphans, b"%050d" % i)
     assert len(orphans) == 2, "what was let go and joined is not counted for ever"
+
+
+def test_whoever_watches_is_told_of_all_that_come_and_go() -> None:
+    clock = FakeClock()
+    orphans = Orphans(clock.later, max_orphans=3)
+    told: list[Change] = []
+    orphans.watch(told.append)
+    bodies = [b"evicted", b"joined", b"begins a stream", b"expires"]
+    calls = [leave_begun(orphans, body) for body in bodies]
+    assert joined(orphans, b"joined") is not None
+    calls[2].begin(Head(200, "text/event-stream", is_stream=True), "k-0")
+    finish(calls[3], b"42")
+    clock.pass_by(KEEP_S)
+    came = [change for change in told if isinstance(change, Held)]
+    assert [(one.request_id, one.asked, one.size_bytes) for one in came] == [
+        (call.request_id, ASKED, len(body)) for call, body in zip(calls, bodies, strict=True)
+    ]
+    assert [change for change in told if isinstance(change, LetGo)] == [LetGo(call.request_id) for call in calls]
+    assert not orphans.held()
+
+
+def test_what_a_replica_died_of_is_not_told_as_one_that_may_be_begun_again() -> None:
+    orphans = Orphans(FakeClock().later)
+    for has_ended_a_replica in (False, True):
+        call, exchange = make_call(stand_in=partial(orphans.adopt, ASKED))
+        call.start(is_idempotent=True)
+        call.watch(call.outlive_recipient)  # type: ignore[arg-type]
+        if has_ended_a_replica:
+            assert call.retry_alone()
+        exchange.leave()
+    assert [held.is_idempotent for held in orphans.held()] == [True, False]
 
 
 class Household:
