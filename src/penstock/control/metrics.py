@@ -4,7 +4,7 @@ from statistics import fmean
 
 from penstock.control.cluster import Cluster
 from penstock.control.load import Loads, Usages
-from penstock.domain.endpoint import Endpoint, tier_of
+from penstock.domain.endpoint import Endpoint
 from penstock.domain.load import EntityLoad, EntityUsage
 from penstock.domain.replica import ReplicaState
 from penstock.domain.sizing import CONCURRENCY_PER_REPLICA
@@ -44,5 +44,4 @@ class Metrics:
             len(replicas) * CONCURRENCY_PER_REPLICA,
             fmean(usage.cpu_percent for usage in known) if known else None,
             fmean(usage.memory_percent for usage in known) if known else None,
-            tier_of(replicas),
         )

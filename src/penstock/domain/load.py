@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from penstock.domain.predict_tier import PredictTier
-
 WINDOW_S = 60.0
 """The window that metrics describe: the last minute."""
 BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000)
@@ -43,8 +41,6 @@ class EntityUsage:
     concurrency: int
     cpu_percent: float | None
     memory_percent: float | None
-    tier: PredictTier | None = None
-    """How directly they ask the model; None without a replica."""
 
 
 def total(loads: Iterable[EntityLoad]) -> list[EntityLoad]:

@@ -65,17 +65,7 @@ def _families(endpoint: str, loads: list[EntityLoad], usages: list[EntityUsage],
         gauge("request_4xx_count_total", "Refused requests.", ((load.entity, load.client_errors) for load in loads)),
         gauge("request_5xx_count_total", "Failed requests.", ((load.entity, load.server_errors) for load in loads)),
         latency,
-        _tiers(endpoint, usages, now_s),
     ]
-
-
-def _tiers(endpoint: str, usages: list[EntityUsage], now_s: float) -> Metric:
-    text = "How directly the model is asked; 1 at the label that says it."
-    family = GaugeMetricFamily("penstock_predict_tier", text, labels=(*_LABELS, "tier"))
-    for usage in usages:
-        if usage.tier is not None:
-            family.add_metric([endpoint, usage.entity, usage.tier.value], 1, timestamp=now_s)
-    return family
 
 
 def _of(usages: list[EntityUsage], name: str) -> Iterable[tuple[str, float | None]]:

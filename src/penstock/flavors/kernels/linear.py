@@ -13,11 +13,11 @@ Refused: NaN and infinity, which these estimators do not take.
 Measured, 8 columns, us for 1 row (100 rows as one request): see `docs/howto/predict-tiers.md`.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from penstock.flavors.kernels.domain import is_finite
 from penstock.flavors.kernels.kernel import Columns, Kernel, Matrix, Run
@@ -138,8 +138,13 @@ def _probabilities(estimator: Any) -> Run | None:
     return _binary if len(estimator.classes_) <= 2 else _softmax  # noqa: PLR2004
 
 
+def _expit() -> Any:
+    """SciPy's, which scikit-learn has imported: not every environment has it."""
+    return sys.modules["scipy.special"].expit
+
+
 def _binary(scores: Matrix) -> Any:
-    positive = expit(scores.reshape(-1))
+    positive = _expit()(scores.reshape(-1))
     both = np.empty((len(positive), 2), positive.dtype)
     np.subtract(1, positive, out=both[:, 0])
     both[:, 1] = positive
@@ -156,7 +161,7 @@ def _softmax(scores: Matrix) -> Any:
 def _ovr(scores: Matrix) -> Any:
     if scores.ndim == 1 or scores.shape[1] == 1:
         return _binary(scores)
-    expit(scores, out=scores)
+    _expit()(scores, out=scores)
     total = scores.sum(axis=1)
     if not total.all():
         return None
