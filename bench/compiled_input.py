@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.compiled.cases import Case, cases  # noqa: E402
-from support.compiled.differential import Different, Tally, examine, quiet  # noqa: E402
+from support.compiled.differential import Tally, examine, quiet  # noqa: E402
 
 BATCH = 250
 """Signatures tried under one seed."""
@@ -108,8 +108,8 @@ def batch(number: int) -> tuple[Tally, str | None]:
     with quiet():
         try:
             run()
-        except Different as exc:
-            return tally, f"seed {number}: {exc}"
+        except Exception as exc:  # noqa: BLE001 - Different, or what a reader raised, which may raise nothing
+            return tally, f"seed {number}: {type(exc).__name__}: {exc}"
     return tally, None
 
 
