@@ -31,6 +31,8 @@ class TierFinding:
     """One sentence: what speaks for this tier, or why it is not the next one."""
     is_row_independent: bool = False
     """Whether each request's answer is the same, bit for bit, if it is computed together with others' (on probes)."""
+    tolerance: float = 0.0
+    """How far an answer may be from MLflow's, relative to values over 1: 0 but for a model converted on request."""
     max_deviation: float | None = None
     """The largest difference seen between the two, relative to values over 1; None if there was none to be seen."""
 

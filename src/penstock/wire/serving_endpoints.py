@@ -230,6 +230,7 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_choice(environment, at, "PENSTOCK_ENV_MANAGER", tuple(EnvManager))
     _check_choice(environment, at, "PENSTOCK_PREFLIGHT", tuple(Preflight))
     _check_choice(environment, at, "PENSTOCK_PREDICT_TIER", tuple(PredictTier))
+    _check_choice(environment, at, "PENSTOCK_ONNX_CONVERSION", ("off", "on"))
 
 
 def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:

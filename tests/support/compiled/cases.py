@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -46,20 +47,18 @@ class Case:
 def cases(draw: Draw) -> Case:
     """Any signature, weighted to the common ones."""
     kind = draw(st.integers(0, 99))
-    content: Callable[[Draw], dict[str, Any]]
+    specs: tuple[Spec, ...]
     if kind < 76:
-        columns = draw(_columns())
-        specs: tuple[Spec, ...] = columns
-        content = lambda draw: _table(draw, columns)  # noqa: E731
+        specs = columns = draw(_columns())
+        document = partial(_table, columns=columns)
     elif kind < 94:
-        tensors = draw(_tensors())
-        specs = tensors
-        content = lambda draw: _arrays(draw, tensors)  # noqa: E731
+        specs = tensors = draw(_tensors())
+        document = partial(_arrays, tensors=tensors)
     else:
         columns = tuple(ColSpec(spec.type, f"c{at}") for at, spec in enumerate(draw(_columns())))
         specs = draw(st.sampled_from([_unnamed(columns), (*columns, ColSpec("binary", "x")), (*columns, _LIST)]))
-        content = lambda draw: _table(draw, columns)  # noqa: E731
-    return Case(specs, kind < 94, tuple(_body(draw, content(draw)) for _ in range(BODIES)))
+        document = partial(_table, columns=columns)
+    return Case(specs, kind < 94, tuple(_body(draw, document(draw)) for _ in range(BODIES)))
 
 
 _LIST = ColSpec(Array(DataType.double), "list")

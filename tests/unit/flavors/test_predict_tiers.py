@@ -16,8 +16,10 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVR
 from threadpoolctl import threadpool_limits
 
 from penstock.domain.predict_tier import PredictTier
@@ -252,6 +254,30 @@ def test_p4_2_type_hints_are_left_to_mlflow(tmp_path: Path) -> None:
     )
     chosen = select(model, compile_input(model.metadata))
     assert (chosen.tier, chosen.predict) == (PredictTier.MLFLOW, None)
+
+
+def test_p4_2_a_model_without_a_kernel_is_converted_on_request(tmp_path: Path) -> None:
+    save = tier_models.sklearn(MLPClassifier((8,), max_iter=40, random_state=0), tier_models.TWELVE, "predict_proba")
+    model = tier_models.saved(save, tmp_path / "network")
+    reader = compile_input(model.metadata)
+    assert select(model, reader).tier is PredictTier.ARRAY
+    chosen = select(model, reader, may_convert=True)
+    assert (chosen.tier, chosen.finding.tolerance) == (PredictTier.KERNEL, 1e-5), chosen.reason
+    own = Loaded(model, reader, chosen)
+    body = own.body(ROWS.to_numpy().tolist())
+    got, expected = chosen.predict((reader.read(body),)), own.by_mlflow(body)
+    assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+    assert deviation(got, expected) <= 1e-5
+    beyond = reader.read(own.body([[1e300, 1.0, 1.0, 1.0, None]]))
+    with pytest.raises(ValueError, match="NaN"):
+        chosen.predict((beyond,))
+
+
+def test_p4_2_a_model_that_cannot_be_converted_is_served_as_before(tmp_path: Path) -> None:
+    model = tier_models.saved(tier_models.sklearn(SVR(), tier_models.NUMBER), tmp_path / "svr")
+    chosen = select(model, compile_input(model.metadata), may_convert=True)
+    assert (chosen.tier, chosen.finding.tolerance) == (PredictTier.ARRAY, 0.0)
+    assert "no conversion: skl2onnx does not convert it" in chosen.reason
 
 
 def test_p4_2_the_model_itself_is_not_changed(folder: Path) -> None:

@@ -61,6 +61,22 @@ def test_p4_2_what_differs_is_found(way: Callable[[Any], Any], objection: str) -
     assert bool(Trial(probes(), on_frames(honest)).objection(on_frames(way))) == bool(objection)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("way", "is_taken"),
+    [
+        (honest, True),
+        (lambda frame: honest(frame) * (1 + 1e-7), True),
+        (lambda frame: honest(frame) * (1 + 1e-4), False),
+        (lambda frame: honest(frame).astype(np.float32), False),
+        (lambda frame: honest(frame).round().astype(int), False),
+        (lambda frame: frame["a"].to_numpy() + frame["b"].to_numpy(), False),
+    ],
+)
+def test_p4_2_a_tolerance_is_kept(way: Callable[[Any], Any], is_taken: bool) -> None:
+    assert (Trial(probes(), on_frames(honest)).objection(on_frames(way), tolerance=1e-5) == "") == is_taken
+
+
 def test_p4_2_a_model_that_refuses_every_probe_has_no_proof() -> None:
     def refuse(frame: Any) -> Any:
         raise ValueError("no")

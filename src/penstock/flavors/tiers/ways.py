@@ -15,6 +15,7 @@ from penstock.flavors.kernels.kernel import Columns, Kernel, Matrix, Run
 from penstock.flavors.kernels.onnx import onnx_tensor_kernel
 from penstock.flavors.outputs import joined
 from penstock.flavors.tiers.array import nameless
+from penstock.flavors.tiers.conversion import TOLERANCE, converted
 from penstock.flavors.tiers.frame import frame_predict
 from penstock.flavors.tiers.loaded import Estimator
 from penstock.flavors.tiers.one_thread import in_one_thread
@@ -30,6 +31,8 @@ class Way:
     predict: Predict
     landmarks: npt.NDArray[np.float64] | None = None
     """Rows at which its output jumps, if it knows some."""
+    tolerance: float = 0.0
+    """How far its numbers may be from the slow way's; 0 where every bit has to agree."""
     in_one_call: Predict | None = None
     """The same with all requests in one call, for a model of which it is not known whether that changes a bit."""
 
@@ -85,7 +88,18 @@ def kernel_way(reader: InputReader, schema: Schema, estimator: Estimator, slow: 
     in_one_call = None
     if kernel.run_each is None:
         in_one_call = _through(replace(kernel, run_each=kernel.run), matrix_of, slow)
-    return Way(kernel.name, _through(kernel, matrix_of, slow), kernel.landmarks, in_one_call)
+    return Way(kernel.name, _through(kernel, matrix_of, slow), kernel.landmarks, in_one_call=in_one_call)
+
+
+def converted_way(reader: InputReader, schema: Schema, estimator: Estimator, slow: Predict, like: Any) -> Way | str:
+    """The estimator as ONNX; if it cannot be had, why. `like` is an output of it for one row."""
+    columns = columns_of(reader, schema)
+    if columns is None:
+        return "its input is not a matrix of numbers"
+    kernel = converted(estimator, columns, like)
+    if isinstance(kernel, str):
+        return kernel
+    return Way(kernel.name, _through(kernel, _matrices(reader, columns), slow), tolerance=TOLERANCE)
 
 
 def columns_of(reader: InputReader, schema: Schema) -> Columns | None:
