@@ -22,6 +22,9 @@ class Wishes:
     """The most direct one to use."""
     batch_limit: int | None = None
     tolerance: float = BATCH_TOLERANCE
+    """How much answers to rows in company may differ."""
+    may_convert: bool = False
+    """Whether a model without a kernel may be converted to ONNX."""
 
 
 def wishes_of(environment: Mapping[str, str]) -> Wishes:
@@ -31,6 +34,7 @@ def wishes_of(environment: Mapping[str, str]) -> Wishes:
         None if tier is None else PredictTier(tier),
         None if limit is None else int(limit),
         float(environment.get("PENSTOCK_BATCH_TOLERANCE", BATCH_TOLERANCE)),
+        environment.get("PENSTOCK_ONNX_CONVERSION") == "on",
     )
 
 

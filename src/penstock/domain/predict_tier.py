@@ -35,6 +35,10 @@ class TierFinding:
     """How far an answer may be from MLflow's, relative to values over 1: 0 but for a model converted on request."""
     max_deviation: float | None = None
     """The largest difference seen between the two, relative to values over 1; None if there was none to be seen."""
+    is_in_one_call: bool = False
+    """Whether requests of several rows may be put together, too."""
+    versions: str = ""
+    """Of the libraries with which this was found out."""
 
 
 def shortfall(finding: TierFinding, wanted: PredictTier | None) -> str:

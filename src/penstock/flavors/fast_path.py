@@ -62,7 +62,7 @@ class FastPath:
             batching: how many queries at a time, and whether joined.
             draw: decides which queries are checked again.
             demote: told that the tier is not what it was taken for.
-            tolerance: by how much a joined answer may differ from that to the same query alone.
+            tolerance: by how much an answer may differ from that of the long way.
         """
         self.batch_limit = batching.limit
         self.wants_idle_time = False
@@ -71,7 +71,7 @@ class FastPath:
         self._predict = predict
         self._is_joined = batching.is_joined
         self._is_checked = tier.rank >= PredictTier.ARRAY.rank
-        self._tolerance = tolerance if batching.is_joined else 0.0
+        self._tolerance = tolerance
         self._draw = draw
         self._demote = demote
         self._until_check = self._draw_check()

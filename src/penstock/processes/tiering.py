@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from penstock.domain.batching import batching_of
 from penstock.domain.model_check import ModelCheck
-from penstock.domain.predict_tier import PredictTier, TierFinding
+from penstock.domain.predict_tier import PredictTier, TierFinding, shortfall
 from penstock.domain.prediction import ExecutorKind
 from penstock.flavors.compiled.compiling import compile_input
 from penstock.flavors.fast_path import FastPath
@@ -42,12 +42,13 @@ def choose_tier(
         return None, replace(check, tier=finding)
     reader = compile_input(predictor.metadata)
     earlier = None if plan.earlier is None else plan.earlier.tier
-    chosen = select(predictor.model, reader, examples, plan.wishes.tier, earlier)
-    batching = batching_of(chosen.finding, plan.wishes, is_native=plan.traits.is_native)
+    wishes = plan.wishes
+    chosen = select(predictor.model, reader, examples, wishes.tier, earlier, may_convert=wishes.may_convert)
+    batching = batching_of(chosen.finding, wishes, is_native=plan.traits.is_native)
     check = replace(check, tier=chosen.finding, batch_limit=batching.limit)
-    if plan.wishes.tier is not None and plan.wishes.tier.rank > chosen.tier.rank:
-        problem = f"Tier '{plan.wishes.tier}', which was asked for, is not to be had: {chosen.reason}"
-        check = replace(check, problems=(*check.problems, problem))
+    lacking = shortfall(chosen.finding, wishes.tier)
+    if lacking:
+        check = replace(check, problems=(*check.problems, lacking))
     predict, slow = chosen.predict, chosen.slow
     if reader is None or predict is None or slow is None:
         return None, check
@@ -66,6 +67,6 @@ def choose_tier(
         batching,
         draw=random.randrange,
         demote=demote,
-        tolerance=plan.wishes.tolerance,
+        tolerance=max(chosen.finding.tolerance, wishes.tolerance if batching.is_joined else 0.0),
     )
     return fast, check

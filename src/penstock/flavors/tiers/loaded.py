@@ -1,5 +1,6 @@
 """What is inside a loaded `PyFuncModel`."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from penstock.flavors.kernels.library import is_one_of
 
+_VERSIONED = ("mlflow", "numpy", "scipy", "sklearn", "xgboost", "lightgbm", "onnxruntime")
 _SKLEARN = {"mlflow.sklearn": ("_SklearnModelWrapper",)}
 _BOOSTED = {"mlflow.xgboost": ("_XGBModelWrapper",), "mlflow.lightgbm": ("_LGBModelWrapper",)}
 _ONNX = {"mlflow.onnx": ("_OnnxModelWrapper",)}
@@ -38,6 +40,12 @@ class Estimator:
     def name(self) -> str:
         """What answers, as in `SVC.predict`."""
         return f"{type(self.thing).__name__}.{self.method}"
+
+
+def versions() -> str:
+    """Of the libraries of models, as far as this process has imported them."""
+    loaded = ((name, sys.modules.get(name)) for name in _VERSIONED)
+    return ", ".join(f"{name} {getattr(module, '__version__', '?')}" for name, module in loaded if module is not None)
 
 
 def estimator_of(model: PyFuncModel) -> Estimator | None:

@@ -8,7 +8,7 @@ without a step that is done already. No code of a model's author is asked: it is
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from mlflow.pyfunc import PyFuncModel
@@ -17,7 +17,7 @@ from mlflow.types import Schema
 from penstock.domain.predict_tier import PredictTier, TierFinding
 from penstock.flavors.compiled.ports import InputReader
 from penstock.flavors.tiers.frame import refusal
-from penstock.flavors.tiers.loaded import estimator_of
+from penstock.flavors.tiers.loaded import estimator_of, versions
 from penstock.flavors.tiers.probes import Probes, make_probes
 from penstock.flavors.tiers.trial import Trial, togetherness
 from penstock.flavors.tiers.ways import Predict, Way, array_way, converted_way, frame_way, kernel_way, slow_way
@@ -74,8 +74,9 @@ def select(
         reader: compiled from its signature; None if it has none, or one that is not compiled.
         examples: bodies that it is known to take.
         wanted: the highest tier to use.
-        earlier: what another replica of the same deployment found out. Its tier is not exceeded, the trial is a short
-            one, and what it says of requests that are predicted together is taken as it is.
+        earlier: what another replica of the same deployment found out. Its tier is not exceeded. If it had the
+            same libraries there is no trial, else a short one, and what it says of requests that are predicted
+            together is taken as it is.
         may_convert: whether a model without a kernel may be converted to ONNX, if its numbers stay close.
     """
     schema = model.metadata.get_input_schema()
@@ -107,6 +108,14 @@ def _selected(
     if estimator is None or not estimator.is_probed:
         reason = "It is code of its author's or of a flavor without quicker ways, which gets its whole frame."
         return Chosen(TierFinding(PredictTier.FRAME, reason), frame.predict, slow)
+    known = terms.known
+    if known is not None:
+        again = {
+            PredictTier.KERNEL: lambda: kernel_way(reader, schema, estimator, slow),
+            PredictTier.ARRAY: lambda: array_way(reader, schema, estimator, slow),
+        }.get(known.tier, lambda: frame)()
+        if isinstance(again, Way):
+            return Chosen(known, _predict_of(again, known), slow)
     count = max(8, min(_MAX_ROWS, _MAX_VALUES // max(1, len(schema.inputs))))
     probes = make_probes(reader, schema, examples, count)
     if model.metadata.get_params_schema() is not None:
@@ -154,6 +163,12 @@ class _Terms:
         return min(limits, key=lambda tier: tier.rank, default=PredictTier.KERNEL)
 
     @property
+    def known(self) -> TierFinding | None:
+        """What needs no trial: the same model was tried with the same libraries."""
+        is_known = self.earlier is not None and self.earlier.versions == versions() and not self.earlier.tolerance
+        return self.earlier if is_known and self.earlier is not None and self.earlier.tier is self.highest else None
+
+    @property
     def bound(self) -> list[str]:
         """What to say of tiers that are not tried."""
         is_bound = self.wanted is not None and self.wanted is not PredictTier.KERNEL
@@ -161,11 +176,17 @@ class _Terms:
 
 
 def _found(tier: PredictTier, way: Way, slow: Predict, reasons: Sequence[str], probes: Probes, terms: _Terms) -> Chosen:
-    predict, earlier = way.predict, terms.earlier
-    if way.in_one_call is not None and togetherness(way.in_one_call, probes) == (True, 0.0):
-        predict = way.in_one_call
+    is_in_one_call = way.in_one_call is not None and togetherness(way.in_one_call, probes) == (True, 0.0)
+    finding = TierFinding(
+        tier, "; ".join(reasons) + ".", tolerance=way.tolerance, versions=versions(), is_in_one_call=is_in_one_call
+    )
+    predict, earlier = _predict_of(way, finding), terms.earlier
     if earlier is not None and earlier.tier is tier:
         is_independent, apart = earlier.is_row_independent, earlier.max_deviation
     else:
         is_independent, apart = togetherness(predict, probes)
-    return Chosen(TierFinding(tier, "; ".join(reasons) + ".", is_independent, way.tolerance, apart), predict, slow)
+    return Chosen(replace(finding, is_row_independent=is_independent, max_deviation=apart), predict, slow)
+
+
+def _predict_of(way: Way, finding: TierFinding) -> Predict:
+    return way.in_one_call if finding.is_in_one_call and way.in_one_call is not None else way.predict
