@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 SOURCE = Path(__file__).parents[2] / "src"
 TOKEN = "pst_" + "0123456789abcdef" * 4
 ENDPOINT = "iris"
+SPOOL_BYTES = 8 << 30
 TARGET = f"/serving-endpoints/{ENDPOINT}/invocations"
 SLOTS = ("a-0", "b-0")
 
@@ -115,6 +116,8 @@ def gateway(table: RoutingTable | None = None, **launch: Any) -> Iterator[Server
             tls=None,
             cors_origins=(),
             hold_timeout_s=60,
+            idle_timeout_s=300,
+            spool_max_bytes=SPOOL_BYTES,
             tracking_uri=None,
             tracking_authorization=None,
             **launch,

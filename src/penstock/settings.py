@@ -64,6 +64,11 @@ class Home:
         return self.path / "envs"
 
     @property
+    def spool(self) -> Path:
+        """What was logged of predictions, a folder for each gateway."""
+        return self.path / "spool"
+
+    @property
     def run(self) -> Path:
         """Sockets, lock, pid file and the routing table."""
         return self.path / "run"
@@ -131,8 +136,12 @@ class Settings:
     """`PENSTOCK_WHEELHOUSE`: a folder of wheels that is the only place from which environments are built."""
     hold_timeout_s: float = 60.0
     """`PENSTOCK_HOLD_TIMEOUT_S`: how long a request waits for a first replica."""
+    idle_timeout_s: float = 300.0
+    """`PENSTOCK_IDLE_TIMEOUT_S`: how long a client's connection is kept on which nothing is asked."""
     fault: str = ""
     """`PENSTOCK_FAULT`: where processes are to crash, for tests; nowhere by default."""
+    spool_max_mb: int = 1024
+    """`PENSTOCK_SPOOL_MAX_MB`: what the spools of all gateways may take on disk together."""
     alias_poll_s: float = 10.0
     """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
     limits: Limits = field(default_factory=Limits)
@@ -164,7 +173,9 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
         env_manager=EnvManager(_choice(environment, "PENSTOCK_ENV_MANAGER", tuple(EnvManager), EnvManager.AUTO)),
         wheelhouse=_folder(environment, "PENSTOCK_WHEELHOUSE"),
         hold_timeout_s=_number(environment, "PENSTOCK_HOLD_TIMEOUT_S", 60.0, 0, 3600),
+        idle_timeout_s=_number(environment, "PENSTOCK_IDLE_TIMEOUT_S", 300.0, 1, 86400),
         fault=_fault(environment),
+        spool_max_mb=_whole(environment, "PENSTOCK_SPOOL_MAX_MB", 1024, 1, 1 << 24),
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         limits=Limits(
             cores=machine.cores,

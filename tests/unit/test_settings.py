@@ -36,6 +36,8 @@ def test_every_variable_is_read() -> None:
             "PENSTOCK_HOST": "0.0.0.0",
             "PENSTOCK_PORT": "0",
             "PENSTOCK_HOLD_TIMEOUT_S": "0.5",
+            "PENSTOCK_IDLE_TIMEOUT_S": "1",
+            "PENSTOCK_SPOOL_MAX_MB": "2",
             "PENSTOCK_ALIAS_POLL_S": "3",
             "PENSTOCK_DEPLOY_TIMEOUT_S": "60",
             "PENSTOCK_REQUEST_TIMEOUT_S": "0.1",
@@ -61,7 +63,15 @@ def test_every_variable_is_read() -> None:
         gpus=1,
     )
     assert settings == Settings(
-        Home(Path("/srv/penstock")), "0.0.0.0", 0, hold_timeout_s=0.5, alias_poll_s=3, limits=limits, devices=("1",)
+        Home(Path("/srv/penstock")),
+        "0.0.0.0",
+        0,
+        hold_timeout_s=0.5,
+        idle_timeout_s=1,
+        spool_max_mb=2,
+        alias_poll_s=3,
+        limits=limits,
+        devices=("1",),
     )
 
 
@@ -81,6 +91,8 @@ def test_a_relative_home_is_made_absolute(given: str, monkeypatch: pytest.Monkey
         ("PENSTOCK_PORT", "-1", "0 to 65535"),
         ("PENSTOCK_PORT", "80.5", "0 to 65535"),
         ("PENSTOCK_HOLD_TIMEOUT_S", "3601", "0 to 3600"),
+        ("PENSTOCK_IDLE_TIMEOUT_S", "0.5", "1 to 86400"),
+        ("PENSTOCK_SPOOL_MAX_MB", "0", "1 to 16777216"),
         ("PENSTOCK_DEPLOY_TIMEOUT_S", "0", "1 to 86400"),
         ("PENSTOCK_MEMORY_LIMIT_MB", "0", "64 to 16777216"),
         ("PENSTOCK_PROCESS_LIMIT", "15", "16 to 1000000"),

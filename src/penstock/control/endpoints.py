@@ -151,6 +151,7 @@ class Endpoints:
         """
         endpoint = replace(change(self.get(name)), updated_at_ms=now_ms())
         self._database.save_endpoint(endpoint)
+        self._publisher.publish()
         return endpoint
 
     async def stop(self, name: str, caller: str) -> Endpoint:

@@ -5,7 +5,8 @@
     │   ├── InvalidParameterValue        a field of a management call, or a model parameter
     │   ├── BadRequest                   a body that cannot be scored
     │   │   ├── PayloadTooLarge
-    │   │   └── UnsupportedMediaType
+    │   │   ├── UnsupportedMediaType
+    │   │   └── RequestTooSlow           its bytes did not come in time
     │   ├── Unauthenticated
     │   ├── PermissionDenied
     │   ├── ResourceDoesNotExist         an endpoint, served entity, model or token
@@ -59,7 +60,11 @@ class PayloadTooLarge(BadRequest):
 
 
 class UnsupportedMediaType(BadRequest):
-    """The body's content type is none that the scorer reads."""
+    """The body's content type is none that the scorer reads, or it is packed in a way that we do not unpack."""
+
+
+class RequestTooSlow(BadRequest):
+    """The client began a request and did not go on with it."""
 
 
 class Unauthenticated(CallerError):

@@ -1,6 +1,6 @@
 """The routing table: a versioned, immutable snapshot of all that gateways need to serve without the control plane."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from penstock.domain.access import Level, Principal, Scope, Token, agent_token, digest_of, identities
@@ -38,6 +38,8 @@ class RoutedEndpoint:
     reason: str = ""
     queriers: tuple[str, ...] = ()
     """Identities that may query it, beside admins."""
+    logged_fraction: float = 0.0
+    """The share of its predictions that are logged; 0 logs none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def build_table(
     principals: Iterable[Principal] = (),
     replica_secret: str = "",
     sessions: Iterable[Session] = (),
+    logged_fraction: Callable[[Endpoint], float] = lambda _: 0.0,
 ) -> RoutingTable:
     """The table, still without a version, for these endpoints and tokens.
 
@@ -109,6 +112,7 @@ def build_table(
         principals: those that are in a group.
         replica_secret: what the tokens of agents are made of.
         sessions: of browsers.
+        logged_fraction: the share of an endpoint's predictions that are logged.
     """
     endpoints = list(endpoints)
     groups = {principal.name: principal.groups for principal in principals}
@@ -125,7 +129,10 @@ def build_table(
         for entity in config.entities
     }
     return RoutingTable(
-        endpoints={endpoint.name: _routed(endpoint, limits, scales) for endpoint in endpoints},
+        endpoints={
+            endpoint.name: replace(_routed(endpoint, limits, scales), logged_fraction=logged_fraction(endpoint))
+            for endpoint in endpoints
+        },
         access={**{token.digest: access_of(token.principal) for token in tokens}, **agents, **system},
         sessions={s.digest: RoutedSession(access_of(s.principal), s.expires_at_ms) for s in sessions},
     )

@@ -3,15 +3,17 @@
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
+from functools import partial
 from typing import Protocol
 
 from penstock.domain.errors import PenstockError
 from penstock.domain.prediction import JSON
+from penstock.gateway.capture import Capture
 from penstock.gateway.deadlines import Deadline
 from penstock.gateway.headers import Headers, PredictionHeaders
 from penstock.gateway.request_ids import request_ids
 from penstock.wire.errors import body_of, headers_of, status_of
-from penstock.wire.event_stream import error_event
+from penstock.wire.event_stream import DONE, error_event
 from penstock.wire.frames import Head, RequestMeta, encode_meta_for
 
 MAX_UNSENT_BYTES = 4 << 20
@@ -64,6 +66,7 @@ class Call:
     """One request body, the entity that is to answer it, and who waits for the answer."""
 
     __slots__ = (
+        "_capture",
         "_on_end",
         "_parts",
         "_recipient",
@@ -91,6 +94,7 @@ class Call:
         body: bytes,
         on_end: OnEnd | None = None,
         stand_in: "Callable[[Call], Recipient] | None" = None,
+        capture: Capture | None = None,
     ) -> None:
         """Begin its life.
 
@@ -101,10 +105,12 @@ class Call:
             body: of the request.
             on_end: told the answer's status and its seconds.
             stand_in: makes who waits on when the recipient leaves a call that a replica has begun; without it nobody.
+            capture: logs it; without it nothing is logged.
         """
         self._recipient = recipient
         self._on_end = on_end
         self._stand_in = stand_in
+        self._capture = capture
         self.entity_name = entity_name
         self.body = body
         self.request_id = next(_ids)
@@ -187,9 +193,12 @@ class Call:
             return
         self.head = head
         self._replica = replica
-        if head.is_stream and self._recipient.is_open:
-            headers = [*self._headers(head.content_type), ("cache-control", "no-cache")]
-            self._recipient.begin_stream(head.status, [(n.encode(), v.encode("latin-1")) for n, v in headers])
+        if not head.is_stream:
+            return
+        if self._capture is None:
+            self._let_begin(head)
+        else:
+            self._capture.start(self, head.status, partial(self._let_begin, head))
 
     def take(self, data: bytes) -> None:
         """A piece of the answer."""
@@ -197,42 +206,80 @@ class Call:
             return
         if not self.head.is_stream:
             self._parts.append(data)
-        elif self._recipient.is_open and self._recipient.push(data) > MAX_UNSENT_BYTES:
-            self._recipient.break_off()
+        elif self._capture is None:
+            self._let_go(data)
+        else:
+            self._hold_back_end(self._capture, data)
 
-    def finish(self) -> None:
-        """The answer is whole."""
+    def _hold_back_end(self, capture: Capture, data: bytes) -> None:
+        """Log a piece of a stream; what may be its last stays here until the end has been logged as well."""
+        held = b"".join(self._parts)
+        self._parts.clear()
+        if data.endswith(DONE):
+            self._parts.append(data)
+            capture.chunk(self, data, partial(self._let_go, held))
+        else:
+            capture.chunk(self, data, partial(self._let_go, held + data))
+
+    def finish(self, notes: bytes = b"") -> None:
+        """The answer is whole; `notes` are what the replica tells of it."""
         head = self.head
         if self.state is _FINISHED or head is None:
             return
-        if not head.is_stream:
-            self._respond(head.status, b"".join(self._parts), self._headers(head.content_type))
-            return
-        self._end(head.status)
-        if self._recipient.is_open:
-            self._recipient.end_stream()
+        if head.is_stream:
+            self._end_stream(head.status, notes)
+        else:
+            self._respond(head.status, b"".join(self._parts), self._headers(head.content_type), notes)
 
     def refuse(self, error: PenstockError) -> None:
         """Send an error; a stream that has begun ends with it."""
         if self.state is _FINISHED:
             return
-        if self.head is None or not self.head.is_stream:
+        if self.head is not None and self.head.is_stream:
+            self._end_stream(status_of(error), b"", error_event(error))
+        else:
             self._respond(status_of(error), body_of(error), (*self._headers(JSON), *headers_of(error).items()))
-            return
-        self._end(status_of(error))
-        if self._recipient.is_open:
-            self._recipient.push(error_event(error))
-            self._recipient.end_stream()
 
     def drop(self) -> None:
         """Nobody waits any more, and no replica has begun: keep nothing of it, and do not count it."""
         if self.state in {_WAITING, _SENT}:
             self._release()
 
-    def _respond(self, status: int, body: bytes, headers: Headers) -> None:
-        self._end(status)
+    def _respond(self, status: int, body: bytes, headers: Headers, notes: bytes = b"") -> None:
+        if self._capture is None:
+            self._end(status)
+            self._let_answer(status, body, headers)
+        else:
+            self._capture.whole(self, status, body, notes, partial(self._let_answer, status, body, headers))
+            self._end(status)
+
+    def _end_stream(self, status: int, notes: bytes, last: bytes = b"") -> None:
+        if self._capture is None:
+            self._end(status)
+            self._let_end(last)
+        else:
+            held = b"".join(self._parts)
+            self._capture.end(self, status, notes, last, partial(self._let_end, held + last))
+            self._end(status)
+
+    def _let_answer(self, status: int, body: bytes, headers: Headers) -> None:
         if self._recipient.is_open:
             self._recipient.respond(status, body, headers)
+
+    def _let_begin(self, head: Head) -> None:
+        if self._recipient.is_open:
+            headers = [*self._headers(head.content_type), ("cache-control", "no-cache")]
+            self._recipient.begin_stream(head.status, [(n.encode(), v.encode("latin-1")) for n, v in headers])
+
+    def _let_go(self, data: bytes) -> None:
+        if self._recipient.is_open and self._recipient.push(data) > MAX_UNSENT_BYTES:
+            self._recipient.break_off()
+
+    def _let_end(self, last: bytes) -> None:
+        if self._recipient.is_open:
+            if last:
+                self._recipient.push(last)
+            self._recipient.end_stream()
 
     def _end(self, status: int) -> None:
         if self._on_end is not None:

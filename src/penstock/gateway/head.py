@@ -55,7 +55,9 @@ class Head:
             case b"content-length":
                 self.content_length = int(value)
             case b"content-encoding":
-                self.content_encoding = value
+                self.content_encoding = (
+                    value if self.content_encoding is None else self.content_encoding + b", " + value
+                )
             case b"expect":
                 self.expects_continue = value.lower() == b"100-continue"
 

@@ -3,17 +3,21 @@
 A connection works on one exchange at a time. What a client sends ahead (pipelining) is parsed and waits, and reading
 pauses until its turn has come. Where an exchange's body goes is decided when its headers are there: `begin` returns a
 sink, which takes the body whole, streams it, or throws it away.
+
+A request that came in one piece, with a head that came before byte for byte, needs no parsing. All others are parsed.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import cast
 
 import httptools
 
-from penstock.domain.errors import BadRequest, PenstockError
+from penstock.domain.errors import BadRequest, PenstockError, RequestTooSlow
 from penstock.gateway.exchange import Begin, Exchange
 from penstock.gateway.head import MAX_HEAD_BYTES, Head, KnownHeads
+from penstock.gateway.patience import BODY_STEP_BYTES, Awaited, Limits, Patience
 
 _LINGER_S = 2.0
 _IDLE_DRAIN_S = 1.0
@@ -24,10 +28,29 @@ _OFFER_HEADERS = frozenset((b"connection", b"upgrade", b"http2-settings"))
 class HttpConnection(asyncio.Protocol):
     """One client's connection."""
 
-    def __init__(self, begin: Begin, connections: "set[HttpConnection]", known_heads: KnownHeads | None = None) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        connections: "set[HttpConnection]",
+        known_heads: KnownHeads | None = None,
+        note_slow: "Callable[[HttpConnection, bool], None] | None" = None,
+    ) -> None:
+        """Prepare for a client.
+
+        Args:
+            begin: chooses where an exchange's body goes.
+            connections: of all clients; this one is among them while it is open.
+            known_heads: what others have learned of heads.
+            note_slow: told when the client falls behind with reading, and when it has caught up or is gone.
+        """
         self._begin = begin
         self._connections = connections
         self._known_heads = known_heads or KnownHeads()
+        self._note_slow = note_slow
+        self._patience = Patience()
+        self._requests = 0
+        """How many have begun."""
+        self._parsed_bytes = 0
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._exchanges: deque[Exchange] = deque()
@@ -67,6 +90,7 @@ class HttpConnection(asyncio.Protocol):
         is_between_requests = not self._exchanges and self._parsing is None
         if is_between_requests and (known := self._known_heads.split(data)) is not None:
             exchange = Exchange(self, *known)
+            self._requests += 1
             self._exchanges.append(exchange)
             exchange.begin(self._begin)
             return
@@ -74,6 +98,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _parse(self, data: bytes, *, is_between_requests: bool) -> None:
         unfinished = self._parsing
+        self._parsed_bytes += len(data)
         self._whole.clear()
         try:
             self._parser.feed_data(data)
@@ -96,6 +121,7 @@ class HttpConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins (called by the parser)."""
         self._message = self._parsing = Head()
+        self._requests += 1
         self._head_bytes = 0
         self._head_fed = 0
 
@@ -173,6 +199,33 @@ class HttpConnection(asyncio.Protocol):
             self._exchanges[0].begin(self._begin)
             self._adjust_reading()
 
+    def look(self, now_s: float, limits: Limits) -> None:
+        """See whether the client keeps us waiting for too long; called now and then."""
+        awaited, progress = self._awaited()
+        if not self._patience.is_over(awaited, progress, now_s, limits):
+            return
+        match awaited:
+            case Awaited.REQUEST:
+                self._close_if_idle()
+            case Awaited.READING:
+                self.abort()
+            case Awaited.HEAD:
+                self._give_up(RequestTooSlow(f"The request's head was not whole after {limits.head_s:g} s."))
+            case Awaited.BODY:
+                self._give_up(RequestTooSlow(f"The request's body did not go on for {limits.body_s:g} s."))
+
+    def _awaited(self) -> tuple[Awaited, int]:
+        """What the client is to do next, and a number that grows as it does."""
+        if unsent := self.unsent_bytes:
+            return Awaited.READING, -unsent
+        if self._parsing is not None:
+            return Awaited.HEAD, self._requests
+        if not self._exchanges:
+            return Awaited.REQUEST, self._requests
+        if self._exchanges[-1].is_complete or not self._is_reading:
+            return Awaited.NOTHING, 0
+        return Awaited.BODY, self._parsed_bytes // BODY_STEP_BYTES
+
     def drain(self) -> None:
         """Close after the next answer; without a next request, after a while.
 
@@ -205,12 +258,18 @@ class HttpConnection(asyncio.Protocol):
         """The client is slow (called by the transport)."""
         if self._writable is None:
             self._writable = asyncio.get_running_loop().create_future()
+            if self._note_slow is not None:
+                self._note_slow(self, True)
 
     def resume_writing(self) -> None:
         """The client has caught up (called by the transport)."""
-        if self._writable is not None and not self._writable.done():
+        if self._writable is None:
+            return
+        if not self._writable.done():
             self._writable.set_result(None)
         self._writable = None
+        if self._note_slow is not None:
+            self._note_slow(self, False)
 
     async def drained(self) -> None:
         """Wait until the client has caught up or is gone."""

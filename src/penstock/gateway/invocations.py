@@ -10,12 +10,14 @@ from penstock.domain.errors import PenstockError, PermissionDenied, UnsupportedM
 from penstock.domain.prediction import JSON, Api
 from penstock.domain.routing import Access
 from penstock.gateway.call import Call
+from penstock.gateway.capture import Captures
+from penstock.gateway.encodings import unpacker_of
 from penstock.gateway.exchange import BodyBudget, Exchange, Sink
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.passage import Passage
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
-from penstock.gateway.sinks import TAKEN, Discard, WholeBody, no_room_for_bodies
+from penstock.gateway.sinks import TAKEN, Discard, Unpacking, WholeBody, no_room_for_bodies
 from penstock.gateway.table import CurrentTable
 from penstock.wire.openai import model_of
 from penstock.wire.siblings import Asked
@@ -34,13 +36,22 @@ Draw = Callable[[], float]
 class Invocations:
     """Begins predictions on the current table."""
 
-    def __init__(self, table: CurrentTable, draw: Draw, meter: LoadMeter, orphans: Orphans, siblings: Siblings) -> None:
+    def __init__(
+        self,
+        table: CurrentTable,
+        draw: Draw,
+        meter: LoadMeter,
+        orphans: Orphans,
+        siblings: Siblings,
+        captures: Captures | None = None,
+    ) -> None:
         self._table = table
         self._meter = meter
         self._orphans = orphans
         self._siblings = siblings
         self._elsewhere = siblings.elsewhere
         self._draw = draw
+        self._captures = captures
         self._bodies = BodyBudget(MAX_HELD_BYTES)
 
     def passage(
@@ -60,7 +71,7 @@ class Invocations:
             raise UnsupportedMediaType("The content type is none that the scorer reads; it is too long.")
         asked = Asked(access.principal, target.endpoint.id, entity_name, api, content_type or _DEFAULT_CONTENT_TYPE)
         generation = self._table.generation
-        return Passage(target, asked, access, generation, self._meter.record, self._orphans.adopt)
+        return Passage(target, asked, access, generation, self._meter.record, self._orphans.adopt, self._captures)
 
     def begin(self, exchange: Exchange, passage: Passage) -> Sink:
         """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it.
@@ -76,7 +87,7 @@ class Invocations:
 
     def enter(self, exchange: Exchange, passage: Passage) -> Sink:
         """The same for a passage that was found open before."""
-        body = exchange.take_body()
+        body = None if exchange.head.content_encoding else exchange.take_body()
         if body is None:
             return self._whole_body(exchange, partial(self._submit, exchange, passage))
         try:
@@ -97,7 +108,12 @@ class Invocations:
         return self._whole_body(exchange, submit)
 
     def _whole_body(self, exchange: Exchange, submit: Callable[[bytes], None]) -> Sink:
-        return WholeBody(exchange, MAX_BODY_BYTES, partial(_or_refuse, exchange, submit), self._bodies)
+        try:
+            unpacker = unpacker_of(exchange.head.content_encoding, MAX_BODY_BYTES)
+        except PenstockError as exc:
+            return Discard(exchange, exc)
+        whole = WholeBody(exchange, MAX_BODY_BYTES, partial(_or_refuse, exchange, submit), self._bodies)
+        return whole if unpacker is None else Unpacking(exchange, unpacker, whole)
 
     def _submit(self, exchange: Exchange, passage: Passage, body: bytes) -> None:
         if passage.generation != self._table.generation:  # another table came while the body did
@@ -109,8 +125,10 @@ class Invocations:
             submit = partial(self._submit, exchange, passage)
             self._siblings.ask(found, exchange, partial(_or_refuse, exchange, submit, body))
             return
-        backend, on_end = passage.choose(self._draw)
-        backend.submit(Call(exchange, backend.entity.name, passage.meta, body, on_end, passage.stand_in))
+        backend, on_end, capture = passage.choose(self._draw)
+        if capture is not None and not capture.is_drawn(self._draw):
+            capture = None
+        backend.submit(Call(exchange, backend.entity.name, passage.meta, body, on_end, passage.stand_in, capture))
 
     def _renewed(self, passage: Passage) -> Passage:
         asked = passage.asked

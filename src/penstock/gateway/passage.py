@@ -12,6 +12,7 @@ from typing import NamedTuple
 from penstock.domain.routing import Access
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call, OnEnd, Recipient
+from penstock.gateway.capture import Capture, Captures
 from penstock.gateway.table import RoutedTarget
 from penstock.wire.frames import RequestMeta
 from penstock.wire.siblings import Asked
@@ -25,6 +26,8 @@ class Way(NamedTuple):
     backend: Backend
     on_end: OnEnd
     """Counts the answer."""
+    capture: Capture | None
+    """Logs what is asked and answered, if it is to be logged."""
 
 
 class Passage:
@@ -40,6 +43,7 @@ class Passage:
         generation: int,
         record: Callable[[str, str, int, float], None],
         adopt: Callable[[Asked, Call], Recipient],
+        captures: Captures | None = None,
     ) -> None:
         """Settle what can be.
 
@@ -50,6 +54,7 @@ class Passage:
             generation: of the table that `target` is from.
             record: counts an answer: endpoint, entity, status, seconds.
             adopt: makes what stands in for a client that has left.
+            captures: make what logs predictions.
         """
         endpoint = target.endpoint.name
         self.access = access
@@ -60,7 +65,14 @@ class Passage:
         self._target = target
         self._entity_name = asked.entity_name
         self._thresholds = target.thresholds
-        self._ways = [Way(b, partial(record, endpoint, b.entity.name)) for b in target.backends]
+        self._ways = [
+            Way(
+                backend,
+                partial(record, endpoint, backend.entity.name),
+                captures.capture(target.endpoint, backend.entity, asked) if captures is not None else None,
+            )
+            for backend in target.backends
+        ]
 
     @property
     def endpoint_name(self) -> str:

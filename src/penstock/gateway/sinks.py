@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from penstock.domain.errors import PayloadTooLarge, PenstockError, ResourceExhausted
+from penstock.gateway.encodings import Unpacker
 from penstock.gateway.exchange import BodyBudget, Exchange
 
 
@@ -110,6 +111,44 @@ class WholeBody:
     def _refuse(self, error: PenstockError) -> None:
         self._body = b""
         self._discard = Discard(self._exchange, error)
+
+
+class Unpacking:
+    """Unpacks the body on its way to where it is kept; what cannot be unpacked is refused."""
+
+    def __init__(self, exchange: Exchange, unpacker: Unpacker, then: WholeBody) -> None:
+        self._exchange = exchange
+        self._unpacker = unpacker
+        self._then: WholeBody | Discard = then
+
+    def feed(self, data: bytes) -> None:
+        """Unpack."""
+        if isinstance(self._then, Discard):
+            self._then.feed(data)
+            return
+        try:
+            unpacked = self._unpacker.feed(data)
+        except PenstockError as exc:
+            self._refuse(exc)
+        else:
+            self._then.feed(unpacked)
+
+    def complete(self) -> None:
+        """Hand the body on, if it is whole."""
+        if not isinstance(self._then, Discard):
+            try:
+                self._unpacker.finish()
+            except PenstockError as exc:
+                self._refuse(exc)
+        self._then.complete()
+
+    def abandon(self) -> None:
+        """Drop what was kept."""
+        self._then.abandon()
+
+    def _refuse(self, error: PenstockError) -> None:
+        self._then.abandon()
+        self._then = Discard(self._exchange, error)
 
 
 def no_room_for_bodies() -> ResourceExhausted:

@@ -230,7 +230,7 @@ class ReplicaLink:
             if call.head is None and call.is_wanted:
                 raise ProtocolError("a replica sent END without HEAD")
             del self._calls[request_id]
-            call.finish()
+            call.finish(payload)
         elif kind == _ERROR:
             del self._calls[request_id]
             call.refuse(InternalError(msgspec.json.decode(payload, type=Error).message))

@@ -46,6 +46,7 @@ from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
+from penstock.wire.endpoint_settings import logged_fraction
 from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
@@ -101,6 +102,7 @@ async def _running(
             database.principals(),
             launch.replica_secret,
             database.sessions(),
+            lambda endpoint: logged_fraction(endpoint.ai_gateway, endpoint.telemetry),
         )
 
     def wake_all() -> None:

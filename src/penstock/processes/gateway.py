@@ -17,11 +17,13 @@ from penstock.domain.routing import RoutedEntity
 from penstock.gateway.announcer import Announcer
 from penstock.gateway.answers import UpstreamAnswer
 from penstock.gateway.app import Gateway
-from penstock.gateway.backend import Backend
+from penstock.gateway.backend import Backend, Recycle
+from penstock.gateway.capture import Captures
 from penstock.gateway.clients import Clients
 from penstock.gateway.cors import CrossOrigin
 from penstock.gateway.invocations import Invocations
 from penstock.gateway.load import LoadMeter
+from penstock.gateway.patience import Limits
 from penstock.gateway.proxy import Upstream
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
@@ -30,6 +32,7 @@ from penstock.gateway.table import CurrentTable
 from penstock.processes.launch import GatewayLaunch, begin, report_ready
 from penstock.processes.tls import server_context
 from penstock.settings import Home
+from penstock.spool.writer import SpoolWriter
 from penstock.wire.routing_table import load_table
 from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, gateway_socket, slot_socket
 
@@ -50,11 +53,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     sockets = SocketFolder(home.run)
     supervisor = SupervisorClient(sockets)
 
-    async def recycle(slot: str, pid: int, reason: str) -> None:
-        try:
-            await supervisor.recycle(slot, pid, reason)
-        except SupervisorUnreachable as exc:
-            _log.error("slot %s hangs and cannot be replaced: %s", slot, exc)
+    recycle = _recycling(supervisor)
 
     def make_backend(entity: RoutedEntity) -> Backend:
         return Backend(entity, lambda slot: sockets.address(slot_socket(slot)), launch.hold_timeout_s, recycle)
@@ -69,17 +68,18 @@ async def _serve(launch: GatewayLaunch) -> None:
     orphans = Orphans(loop.call_later)
     announcer = Announcer(orphans)
     siblings = Siblings(sockets, launch.siblings)
+    spool = SpoolWriter(home.spool / launch.name, launch.spool_max_bytes, loop.call_soon)
     control_plane = _session(sockets.address(CONTROL_PLANE))
     mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
     gateway = Gateway(
         table,
-        Invocations(table, random.random, meter, orphans, siblings),
+        Invocations(table, random.random, meter, orphans, siblings, Captures(spool)),
         Upstream("control plane", control_plane, "http://localhost"),
         Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
         is_secure=launch.tls is not None,
     )
     routes = CrossOrigin(launch.cors_origins, gateway.begin).begin if launch.cors_origins else gateway.begin
-    clients = Clients()
+    clients = Clients(Limits(idle_s=launch.idle_timeout_s))
 
     async def listen(descriptor: int, tls: ssl.SSLContext | None) -> asyncio.Server:
         listener = socket.socket(fileno=descriptor)
@@ -100,7 +100,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     siblings.follow()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    follower = asyncio.create_task(follow_tables(sockets, table, meter), name="follow tables")
+    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, meter), clients.watch())]
     gc.collect()
     gc.freeze()
     report_ready(launch)
@@ -111,14 +111,26 @@ async def _serve(launch: GatewayLaunch) -> None:
         server.close()
     announcer.close()
     await clients.drain()
+    spool.close()
     for_siblings.close()
     sockets.remove(own_socket)
     await siblings.close()
-    follower.cancel()
+    for task in tasks:
+        task.cancel()
     await table.close()
     await supervisor.close()
     await control_plane.close()
     await mlflow.close()
+
+
+def _recycling(supervisor: SupervisorClient) -> Recycle:
+    async def recycle(slot: str, pid: int, reason: str) -> None:
+        try:
+            await supervisor.recycle(slot, pid, reason)
+        except SupervisorUnreachable as exc:
+            _log.error("slot %s hangs and cannot be replaced: %s", slot, exc)
+
+    return recycle
 
 
 def _session(unix_address: str | None) -> aiohttp.ClientSession:

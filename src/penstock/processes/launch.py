@@ -42,6 +42,8 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     tls: TlsFiles | None
     cors_origins: tuple[str, ...]
     hold_timeout_s: float
+    idle_timeout_s: float
+    spool_max_bytes: int
     tracking_uri: str | None
     tracking_authorization: str | None
 

@@ -114,6 +114,8 @@ class Plans:
                 tls=settings.tls,
                 cors_origins=settings.cors_origins,
                 hold_timeout_s=settings.hold_timeout_s,
+                idle_timeout_s=settings.idle_timeout_s,
+                spool_max_bytes=(settings.spool_max_mb << 20) // settings.gateways,
                 tracking_authorization=settings.tracking_authorization,
                 tracking_uri=settings.tracking_uri,
             ),

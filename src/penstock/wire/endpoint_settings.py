@@ -4,6 +4,7 @@ Each is validated here, stored as it came, echoed, and cleared by an empty value
 them anything acts on. Names, values and which fields exclude each other follow the public REST documentation.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -259,6 +260,14 @@ def _check_table(table: dict[str, Any], before: dict[str, Any]) -> None:
     moved = [field for field in _TABLE_FIELDS if field in table and field in before and table[field] != before[field]]
     if before.get("enabled") and moved:
         raise InvalidParameterValue(f"{at}.{moved[0]}: cannot change while the table is enabled; disable it first.")
+
+
+def logged_fraction(ai_gateway: Mapping[str, Any], telemetry: Mapping[str, Any]) -> float:
+    """The share of an endpoint's predictions that are logged, as it stores its configurations; 0 logs none."""
+    if not (ai_gateway.get("inference_table_config") or {}).get("enabled"):
+        return 0.0
+    fraction = (telemetry.get("inference_table_config") or {}).get("sampling_fraction")
+    return 1.0 if fraction is None else float(fraction)
 
 
 def decode_telemetry(body: TelemetryInput) -> dict[str, Any]:

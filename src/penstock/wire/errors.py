@@ -14,6 +14,7 @@ STATUS: dict[type[errors.PenstockError], int] = {
     errors.InvalidParameterValue: 400,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.RequestTooSlow: 408,
     errors.BadRequest: 400,
     errors.Unauthenticated: 401,
     errors.PermissionDenied: 403,

@@ -1,0 +1,193 @@
+"""Records of the spool, version 1: bytes to records and back. `docs/spool-format.md` tells them in words.
+
+A record is a prefix of 8 bytes, little-endian, and a payload:
+
+    u32 payload length | u32 CRC-32 of the payload | payload
+
+The payload is a head of 68 bytes, then notes, request and answer, one after the other:
+
+    u8 kind | u8 flags | u16 status | u32 context | 36 bytes request id | u64 received, us since 1970 | u32 total us |
+    u32 length of notes | u32 length of request | u32 zero
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from zlib import crc32
+
+import msgspec
+
+VERSION = 1
+MAGIC = b"PENSTOCK"
+NO_ID = b"\0" * 36
+_MAX_U32 = (1 << 32) - 1
+_SEGMENT = struct.Struct("<8sH6x")
+_PREFIX = struct.Struct("<II")
+_HEAD = struct.Struct("<BBHI36sQIII4x")
+
+SEGMENT_HEAD = _SEGMENT.pack(MAGIC, VERSION)
+"""What a segment begins with."""
+
+
+class Kind(IntEnum):
+    """What a record tells."""
+
+    CONTEXT = 1
+    """What many requests have in common: JSON in place of the answer, under a number that later records name."""
+    WHOLE = 2
+    """A request and its whole answer."""
+    START = 3
+    """A request whose answer is a stream, before its first byte leaves."""
+    CHUNK = 4
+    """A piece of that answer, before it leaves."""
+    END = 5
+    """The end of that stream, before its end leaves."""
+    LOST = 6
+    """Records that could not be written before this one: JSON in place of the answer."""
+
+
+class Flag(IntFlag):
+    """What is missing in a record, and why."""
+
+    REQUEST_TOO_LARGE = 1
+    """The request is over the limit and not here."""
+    ANSWER_TOO_LARGE = 2
+    """The answer is over the limit and not here; of a stream, the rest of it."""
+
+
+NOTHING_MISSING = Flag(0)
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What the requests of one caller to one served entity have in common."""
+
+    endpoint_id: str
+    endpoint_name: str
+    config_version: int
+    entity_id: str
+    entity_name: str
+    requester: str
+    api: str
+    """Path of the OpenAI-shaped route below `/serving-endpoints/`; empty for invocations."""
+    content_type: str
+    """Of the request."""
+    sampling_fraction: float
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """How much is missing before a record of kind LOST."""
+
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record, decoded."""
+
+    kind: Kind
+    flags: Flag = NOTHING_MISSING
+    status: int = 0
+    """Of the answer, as the client got it."""
+    context: int = 0
+    request_id: str = ""
+    received_us: int = 0
+    """When the request was whole, microseconds since 1970."""
+    total_us: int = 0
+    """From then until the answer was ready to leave."""
+    notes: bytes = b""
+    """What the replica told with its END frame, JSON: execution time, `client_request_id`, tokens; empty on errors."""
+    request: bytes = b""
+    answer: bytes = b""
+
+
+class Damaged(Exception):
+    """What was read is no segment of ours."""
+
+
+def encode_record(
+    kind: int,
+    context: int,
+    request_id: bytes = NO_ID,
+    received_us: int = 0,
+    total_us: int = 0,
+    status: int = 0,
+    flags: int = 0,
+    notes: bytes = b"",
+    request: bytes = b"",
+    answer: bytes = b"",
+) -> tuple[bytes, bytes, bytes, bytes]:
+    """A record as four buffers, so that bodies are not copied."""
+    head = _HEAD.pack(
+        kind,
+        flags,
+        status,
+        context,
+        request_id,
+        received_us,
+        total_us if total_us < _MAX_U32 else _MAX_U32,
+        len(notes),
+        len(request),
+    )
+    checksum = crc32(answer, crc32(request, crc32(notes, crc32(head))))
+    length = _HEAD.size + len(notes) + len(request) + len(answer)
+    return _PREFIX.pack(length, checksum) + head, notes, request, answer
+
+
+def read_records(segment: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:
+    """The whole records of a segment from an offset on, each with the offset behind it.
+
+    It ends where a record is not whole, or not as it was written: a crash may have torn the last one. Whether anything
+    is there is for the caller to see, by the last offset.
+
+    Raises:
+        Damaged: it does not begin as a segment does, or holds a record of a kind that this version does not have.
+    """
+    if offset == 0:
+        _check_head(segment)
+        offset = len(SEGMENT_HEAD)
+    while len(segment) - offset >= _PREFIX.size:
+        length, checksum = _PREFIX.unpack_from(segment, offset)
+        start, end = offset + _PREFIX.size, offset + _PREFIX.size + length
+        if length < _HEAD.size or end > len(segment):
+            return
+        payload = segment[start:end]
+        if crc32(payload) != checksum:
+            return
+        yield _decode(payload), end
+        offset = end
+
+
+def _check_head(segment: bytes) -> None:
+    if len(segment) < len(SEGMENT_HEAD):
+        if SEGMENT_HEAD.startswith(segment):
+            return  # a crash came just after it was made
+        raise Damaged("it is too short for a segment")
+    magic, version = _SEGMENT.unpack_from(segment)
+    if magic != MAGIC:
+        raise Damaged("it does not begin as a segment does")
+    if version != VERSION:
+        raise Damaged(f"it is a segment of version {version}, not {VERSION}")
+
+
+def _decode(payload: bytes) -> Record:
+    kind, flags, status, context, request_id, received_us, total_us, notes, request = _HEAD.unpack_from(payload)
+    notes_end = _HEAD.size + notes
+    request_end = notes_end + request
+    if kind not in _KINDS or request_end > len(payload):
+        raise Damaged(f"a record of kind {kind} is none of version {VERSION}")
+    return Record(
+        Kind(kind),
+        Flag(flags),
+        status,
+        context,
+        request_id.rstrip(b"\0").decode("ascii", "replace"),
+        received_us,
+        total_us,
+        payload[_HEAD.size : notes_end],
+        payload[notes_end:request_end],
+        payload[request_end:],
+    )
+
+
+_KINDS = frozenset(map(int, Kind))

@@ -1,0 +1,53 @@
+"""Segments: the files of a spool, numbered in the order in which they were begun. One process writes one at a time.
+
+A segment that is being written is locked (`flock`), so that whoever empties a spool can see that more may come. The
+lock goes with its process.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+from pathlib import Path
+
+_NAME = re.compile(r"([0-9]{10})\.spool")
+
+
+def segments(folder: Path) -> list[Path]:
+    """The segments of a folder, the oldest first."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return []
+
+
+def size_bytes(folder: Path) -> int:
+    """How much disk the segments of a folder take."""
+    total = 0
+    for path in segments(folder):
+        with contextlib.suppress(FileNotFoundError):  # emptied just now
+            total += path.stat().st_size
+    return total
+
+
+def begin_segment(folder: Path) -> int:
+    """A descriptor of a new segment, after all that there are, locked, for appending.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    existing = segments(folder)
+    number = int(existing[-1].stem) + 1 if existing else 1
+    descriptor = os.open(folder / f"{number:010d}.spool", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process still appends to a segment."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
