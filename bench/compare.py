@@ -12,6 +12,7 @@ that are not installed beside Penstock.
 
 import argparse
 import json
+import logging
 import os
 import platform
 import sys
@@ -52,7 +53,8 @@ _console = Console(stderr=True, highlight=False)
 
 def main() -> None:
     """Run the bench."""
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    os.environ |= {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
     chosen = choices()
     with tempfile.TemporaryDirectory(prefix="penstock-compare-") as folder:
         stack = start_stack(Path(folder) / "home")
