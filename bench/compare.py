@@ -37,7 +37,7 @@ from comparing.figures import Cell, Figure, figures
 from comparing.measuring import Round, check_answer, median, memory_mib, one_round
 from comparing.models import MODELS, Logged, log
 from comparing.peers import PEERS, Served, served_by
-from comparing.penstock import OURS, served_by_penstock
+from comparing.penstock import OURS, SETTINGS, empty_spool, served_by_penstock
 
 from support.stack import Stack, start_stack, use_registry
 
@@ -57,7 +57,7 @@ def main() -> None:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     chosen = choices()
     with tempfile.TemporaryDirectory(prefix="penstock-compare-") as folder:
-        stack = start_stack(Path(folder) / "home")
+        stack = start_stack(Path(folder) / "home", env=SETTINGS)
         try:
             use_registry(stack)
             report = Comparison(chosen, stack, Path(folder)).run()
@@ -102,6 +102,7 @@ class Comparison:
         self._rounds: dict[tuple[Cell, str], list[Round]] = {}
         self._memory_mib: dict[str, dict[str, float | None]] = {}
         self._own_predict_us = 0.0
+        self._most_spooled_bytes = 0
 
     def run(self) -> dict[str, Any]:
         """Everything, in order; the report."""
@@ -163,6 +164,7 @@ class Comparison:
             names = list(served)
             first = number % max(len(names), 1)
             for name in names[first:] + names[:first]:
+                self._most_spooled_bytes = max(self._most_spooled_bytes, empty_spool(self._stack.home))
                 try:
                     seen = one_round(served[name], body, cell.concurrency, self._chosen.seconds)
                 except Unavailable as exc:
@@ -187,6 +189,7 @@ class Comparison:
             "peers": {**OURS, **{name: PEERS[name].what for name in self._chosen.peers if name in PEERS}},
             "versions": {"here": {name: version(name) for name in ("penstock", "mlflow", "uvloop")}, **self._versions},
             "unavailable": self._unavailable,
+            "most_spooled_mib": self._most_spooled_bytes >> 20,
             "own_predict_of_noop_us": self._own_predict_us,
             "figures": {
                 ours: [{**asdict(one), "verdict": one.verdict} for one in figures(medians, ours, self._own_predict_us)]
