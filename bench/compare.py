@@ -146,6 +146,7 @@ class Comparison:
             for rows in self._chosen.rows:
                 for concurrency in self._chosen.concurrency:
                     self._measure(Cell(model.name, rows, concurrency), served, model.body(rows))
+            self._empty_spool()
             self._memory_mib[model.name] = {name: memory_mib(one) for name, one in served.items()}
 
     def _peers_for(self, model: str) -> list[str]:
@@ -164,7 +165,7 @@ class Comparison:
             names = list(served)
             first = number % max(len(names), 1)
             for name in names[first:] + names[:first]:
-                self._most_spooled_bytes = max(self._most_spooled_bytes, empty_spool(self._stack.home))
+                self._empty_spool()
                 try:
                     seen = one_round(served[name], body, cell.concurrency, self._chosen.seconds)
                 except Unavailable as exc:
@@ -173,6 +174,9 @@ class Comparison:
                 else:
                     self._rounds.setdefault((cell, name), []).append(seen)
             _console.print(f"{cell.model}, {cell.rows} rows, c={cell.concurrency}: round {number + 1}", style="dim")
+
+    def _empty_spool(self) -> None:
+        self._most_spooled_bytes = max(self._most_spooled_bytes, empty_spool(self._stack.home))
 
     def _give_up(self, peer: str, model: str, reason: Unavailable) -> None:
         _console.print(f"{peer}, {model}: {reason}", style="yellow", markup=False)
@@ -189,7 +193,7 @@ class Comparison:
             "peers": {**OURS, **{name: PEERS[name].what for name in self._chosen.peers if name in PEERS}},
             "versions": {"here": {name: version(name) for name in ("penstock", "mlflow", "uvloop")}, **self._versions},
             "unavailable": self._unavailable,
-            "most_spooled_mib": self._most_spooled_bytes >> 20,
+            "most_spooled_bytes": self._most_spooled_bytes,
             "own_predict_of_noop_us": self._own_predict_us,
             "figures": {
                 ours: [{**asdict(one), "verdict": one.verdict} for one in figures(medians, ours, self._own_predict_us)]
@@ -245,8 +249,9 @@ def show(report: dict[str, Any]) -> None:
     for ours, goals in report["figures"].items():
         table = Table("figure", "reached", "gate", "aim", "verdict", title=ours)
         for one in (Figure(**{name: value for name, value in goal.items() if name != "verdict"}) for goal in goals):
-            reached = "" if one.reached is None else f"{one.reached:,.3g}"
-            table.add_row(one.what, reached, f"{one.gate:g}", "" if one.aim is None else f"{one.aim:g}", one.verdict)
+            if one.reached is not None:
+                aim = "" if one.aim is None else f"{one.aim:g}"
+                table.add_row(one.what, f"{one.reached:,.3g}", f"{one.gate:g}", aim, one.verdict)
         console.print(table)
     for one in report["unavailable"]:
         console.print(f"not compared: {one['peer']} with {one['model']}: {one['reason']}", markup=False)
