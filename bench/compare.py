@@ -12,6 +12,7 @@ that are not installed beside Penstock.
 
 import argparse
 import json
+import logging
 import os
 import platform
 import sys
@@ -36,7 +37,7 @@ from comparing.figures import Cell, Figure, figures
 from comparing.measuring import Round, check_answer, median, memory_mib, one_round
 from comparing.models import MODELS, Logged, log
 from comparing.peers import PEERS, Served, served_by
-from comparing.penstock import OURS, served_by_penstock
+from comparing.penstock import OURS, SETTINGS, empty_spool, served_by_penstock
 
 from support.stack import Stack, start_stack, use_registry
 
@@ -52,10 +53,11 @@ _console = Console(stderr=True, highlight=False)
 
 def main() -> None:
     """Run the bench."""
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    os.environ |= {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
     chosen = choices()
     with tempfile.TemporaryDirectory(prefix="penstock-compare-") as folder:
-        stack = start_stack(Path(folder) / "home")
+        stack = start_stack(Path(folder) / "home", env=SETTINGS)
         try:
             use_registry(stack)
             report = Comparison(chosen, stack, Path(folder)).run()
@@ -100,6 +102,7 @@ class Comparison:
         self._rounds: dict[tuple[Cell, str], list[Round]] = {}
         self._memory_mib: dict[str, dict[str, float | None]] = {}
         self._own_predict_us = 0.0
+        self._most_spooled_bytes = 0
 
     def run(self) -> dict[str, Any]:
         """Everything, in order; the report."""
@@ -143,6 +146,7 @@ class Comparison:
             for rows in self._chosen.rows:
                 for concurrency in self._chosen.concurrency:
                     self._measure(Cell(model.name, rows, concurrency), served, model.body(rows))
+            self._empty_spool()
             self._memory_mib[model.name] = {name: memory_mib(one) for name, one in served.items()}
 
     def _peers_for(self, model: str) -> list[str]:
@@ -161,6 +165,7 @@ class Comparison:
             names = list(served)
             first = number % max(len(names), 1)
             for name in names[first:] + names[:first]:
+                self._empty_spool()
                 try:
                     seen = one_round(served[name], body, cell.concurrency, self._chosen.seconds)
                 except Unavailable as exc:
@@ -169,6 +174,9 @@ class Comparison:
                 else:
                     self._rounds.setdefault((cell, name), []).append(seen)
             _console.print(f"{cell.model}, {cell.rows} rows, c={cell.concurrency}: round {number + 1}", style="dim")
+
+    def _empty_spool(self) -> None:
+        self._most_spooled_bytes = max(self._most_spooled_bytes, empty_spool(self._stack.home))
 
     def _give_up(self, peer: str, model: str, reason: Unavailable) -> None:
         _console.print(f"{peer}, {model}: {reason}", style="yellow", markup=False)
@@ -185,6 +193,7 @@ class Comparison:
             "peers": {**OURS, **{name: PEERS[name].what for name in self._chosen.peers if name in PEERS}},
             "versions": {"here": {name: version(name) for name in ("penstock", "mlflow", "uvloop")}, **self._versions},
             "unavailable": self._unavailable,
+            "most_spooled_bytes": self._most_spooled_bytes,
             "own_predict_of_noop_us": self._own_predict_us,
             "figures": {
                 ours: [{**asdict(one), "verdict": one.verdict} for one in figures(medians, ours, self._own_predict_us)]
@@ -240,8 +249,9 @@ def show(report: dict[str, Any]) -> None:
     for ours, goals in report["figures"].items():
         table = Table("figure", "reached", "gate", "aim", "verdict", title=ours)
         for one in (Figure(**{name: value for name, value in goal.items() if name != "verdict"}) for goal in goals):
-            reached = "" if one.reached is None else f"{one.reached:,.3g}"
-            table.add_row(one.what, reached, f"{one.gate:g}", "" if one.aim is None else f"{one.aim:g}", one.verdict)
+            if one.reached is not None:
+                aim = "" if one.aim is None else f"{one.aim:g}"
+                table.add_row(one.what, f"{one.reached:,.3g}", f"{one.gate:g}", aim, one.verdict)
         console.print(table)
     for one in report["unavailable"]:
         console.print(f"not compared: {one['peer']} with {one['model']}: {one['reason']}", markup=False)

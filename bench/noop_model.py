@@ -11,7 +11,7 @@ class Noop(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
         """The first column."""
-        return model_input["f0"]
+        return model_input["f0"].to_numpy()
 
 
 mlflow.models.set_model(Noop())

@@ -43,7 +43,10 @@ def check_answer(served: Served, body: bytes, expected: Sequence[Any]) -> None:
     except (ValueError, KeyError, TypeError) as exc:
         raise Unavailable(f"it answered {answer.status}: {answer.body[:500].decode(errors='replace')}") from exc
     flat = [one[0] if isinstance(one, list) else one for one in found]
-    if len(flat) != len(expected) or any(abs(a - b) > _TOLERANCE for a, b in zip(flat, expected, strict=True)):
+    is_right = len(flat) == len(expected) and all(
+        isinstance(a, int | float) and abs(a - b) <= _TOLERANCE for a, b in zip(flat, expected, strict=True)
+    )
+    if not is_right:
         raise Unavailable(f"it answered {str(found)[:200]}; wanted {str(list(expected))[:200]}")
 
 

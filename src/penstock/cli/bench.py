@@ -109,7 +109,7 @@ def bench(
         predict_note=note if compare else "--no-compare",
     )
     _show(measured, as_json)
-    if tally.bad:
+    if tally.bad or not tally.good:
         sys.exit(SOME_FAILED if tally.good else FAILED)
 
 

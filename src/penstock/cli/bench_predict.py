@@ -21,7 +21,7 @@ def time_alone(uri: str, variables: Mapping[str, str], body: bytes | None, home:
         CommandFailed: the model cannot be had here, or cannot be loaded.
     """
     with lone_process(PredictLaunch, uri, None, variables, home, body=body, seconds=_SECONDS) as process:
-        end = process.run("penstock.processes.predict_alone", _TIMEOUT_S)
+        end = process.run("penstock.processes.predict_alone", _TIMEOUT_S, is_quiet=True)
         if end.exit_code is None:
             raise CommandFailed(f"{uri} was not loaded and timed within {_TIMEOUT_S:g} s.", TIMED_OUT)
         if end.report is None:

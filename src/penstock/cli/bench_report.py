@@ -89,8 +89,8 @@ def lines(measured: Measured) -> Iterator[tuple[str, str]]:
     yield "failed", _failures(tally)
     yield "latency", _latency(tally.latencies)
     if (cpu := _cpu_us(measured)) is not None:
-        parts = ", ".join(f"{role} {us:g}" for role, us in cpu.items() if role != "total")
-        yield "server CPU", f"{cpu['total']:g} us a request: {parts}"
+        parts = ", ".join(f"{role} {_figure(us)}" for role, us in cpu.items() if role != "total")
+        yield "server CPU", f"{_figure(cpu['total'])} us a request: {parts}"
     yield "generator", _generator(measured)
     if measured.machine_busy >= _WAS_FULL:
         yield "machine", "no core was idle: the load generator and whatever else runs here shared them with the server"
@@ -152,7 +152,7 @@ def _per_request_us(spent_s: float, tally: Tally) -> float:
 def _generator(measured: Measured) -> str:
     tally = measured.tally
     said = (
-        f"{_times(measured.processes, 'process')}, {_per_request_us(tally.cpu_ns / 1e9, tally):g} us a request, "
+        f"{_times(measured.processes, 'process')}, {_figure(_per_request_us(tally.cpu_ns / 1e9, tally))} us a request, "
         f"busy {tally.busiest:.0%} of the time"
     )
     if measured.was_generator_the_limit:

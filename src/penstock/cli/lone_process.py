@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import msgspec
 
@@ -24,6 +24,7 @@ from penstock.wire.messages import StatusReport
 _OF_A_TRACKING_SERVER = ("models:", "runs:", "mlflow-artifacts:")
 _REGISTERED = re.compile(r"models:/+([^/@]+(/[^/@]+|@[^/@]+)|m-[0-9a-f]+)")
 """A version or `latest`, an alias, or the id that MLflow 3 gives a logged model."""
+_MAX_TOLD_BYTES = 64 << 10
 _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
@@ -52,14 +53,25 @@ class LoneProcess:
     _environment: dict[str, str]
     _status: BinaryIO
 
-    def run(self, module: str, timeout_s: float) -> LoneEnd:
-        """Run it to its end; what it prints goes to standard error."""
+    def run(self, module: str, timeout_s: float, *, is_quiet: bool = False) -> LoneEnd:
+        """Run it to its end; what it prints goes to standard error, at once, or if it is quiet only when it fails."""
         try:
-            exit_code = _run(module, self._launch, self._environment, self.folder, timeout_s)
+            if is_quiet:
+                exit_code = self._run_quietly(module, timeout_s)
+            else:
+                exit_code = _run(module, self._launch, self._environment, self.folder, timeout_s, sys.stderr)
         finally:
             os.close(self._launch.status_fd)
         line, _, _ = (self._status.read() or b"").partition(b"\n")
         return LoneEnd(exit_code, msgspec.json.decode(line, type=StatusReport) if line else None)
+
+    def _run_quietly(self, module: str, timeout_s: float) -> int | None:
+        with tempfile.TemporaryFile() as printed:
+            exit_code = _run(module, self._launch, self._environment, self.folder, timeout_s, printed)
+            if exit_code != 0:
+                printed.seek(max(printed.seek(0, os.SEEK_END) - _MAX_TOLD_BYTES, 0))
+                sys.stderr.write(printed.read().decode(errors="replace"))
+        return exit_code
 
 
 @contextmanager
@@ -123,7 +135,12 @@ def _absolute(uri: str) -> str:
 
 
 def _run(
-    module: str, launch: CheckLaunch, environment: Mapping[str, str], folder: Path, timeout_s: float
+    module: str,
+    launch: CheckLaunch,
+    environment: Mapping[str, str],
+    folder: Path,
+    timeout_s: float,
+    output: IO[Any],
 ) -> int | None:
     with tempfile.TemporaryFile() as document:
         document.write(msgspec.json.encode(launch))
@@ -131,7 +148,8 @@ def _run(
         process = subprocess.Popen(  # noqa: S603 - a module of ours
             [sys.executable, "-P", "-m", module],
             stdin=document,
-            stdout=sys.stderr,
+            stdout=output,
+            stderr=output,
             pass_fds=[launch.status_fd],
             cwd=folder,
             env=environment,

@@ -1,6 +1,7 @@
 """A server for tests of the load generator: it says what the test wants it to, in bytes."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -18,7 +19,7 @@ Say = Callable[[int], bytes | None]
 
 
 @asynccontextmanager
-async def serving(say: Say) -> AsyncIterator[int]:
+async def serving(say: Say, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """The port of such a server while the block runs."""
     seen = 0
 
@@ -41,7 +42,7 @@ async def serving(say: Say) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
         server.close()

@@ -1,14 +1,18 @@
 """What the load generator counts: every request once, whatever the server does."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from penstock.client.load.plan import LoadPlan
+from penstock.client.load.probe import ProbeAnswer, ask_once
 from penstock.client.load.sender import Sender
 from penstock.client.load.tally import Tally
 from penstock.client.load.target import request_bytes, target_of
+from support.certificates import Authority
 from unit.client.load.server import BUSY, CHUNKED, CONTINUE_FIRST, GONE, LAST, NOT_HTTP, OK, Say, serving
 
 PlanFor = Callable[[int], LoadPlan]
@@ -81,6 +85,25 @@ def test_a_server_that_goes_away_leaves_failures_for_the_rest() -> None:
     tally = sent(lambda index: GONE if index == 1 else OK, plan(connections=1, requests=4))
     assert (tally.requests, tally.good) == (4, 1)
     assert tally.failures == {"connection closed": 1, "cannot connect": 2}
+
+
+def test_p4_6_over_tls_to_a_server_that_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("127.0.0.1"))
+
+    async def run() -> tuple[Tally, ProbeAnswer]:
+        async with serving(lambda _: OK, context) as port:
+            target = target_of(f"https://127.0.0.1:{port}/x")
+            sender = Sender(LoadPlan(target, request_bytes(target, b"{}", {}), 2, None, 20, 10))
+            await sender.open()
+            return await sender.run(lambda _: None), await asyncio.to_thread(ask_once, target, b"{}", {}, 10)
+
+    with pytest.raises(ssl.SSLCertVerificationError):
+        asyncio.run(run())
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    tally, answer = asyncio.run(asyncio.wait_for(run(), 60))
+    assert (tally.good, tally.bad, answer.status) == (20, 0, 200)
 
 
 def test_a_server_that_is_not_there_is_told_before_anything_is_sent() -> None:
