@@ -22,6 +22,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+import msgspec
 
 from penstock.domain.prediction import (
     EVENT_STREAM,
@@ -200,13 +203,13 @@ class Server:
             if count == 0:
                 self._close(peer)
                 return
-            for frame in peer.decoder.feed(self._buffer[:count]):
-                if frame.type is FrameType.REQUEST:
-                    meta, body = split_request(frame.payload)
+            for kind, request_id, payload in peer.decoder.cut(self._buffer[:count]):
+                if kind == FrameType.REQUEST:
+                    meta, body = split_request(payload)
                     query = Query(body, meta.content_type, meta.api, meta.request_id, meta.endpoint)
-                    self._waiting.append(_Job(peer, frame.request_id, query))
-                elif frame.type is FrameType.CANCEL:
-                    self._cancel(peer, frame.request_id)
+                    self._waiting.append(_Job(peer, request_id, query))
+                elif kind == FrameType.CANCEL:
+                    self._cancel(peer, request_id)
         except (OSError, ProtocolError) as exc:
             _log.warning("a gateway's connection broke: %s", exc)
             self._close(peer)
@@ -297,9 +300,14 @@ def _whole(request_id: int, answer: Answer, elapsed_us: int) -> bytes:
     if len(body) > MAX_ANSWER_BYTES:
         message = f"The model's answer of {len(body)} bytes is over the limit of {MAX_ANSWER_BYTES} bytes."
         status, body, content_type = 400, error_body("BAD_REQUEST", message), JSON
-    head = encode_struct(FrameType.HEAD, request_id, Head(status, content_type))
+    head = encode(FrameType.HEAD, request_id, _head(status, content_type))
     end = encode_struct(FrameType.END, request_id, _end(elapsed_us, answer.note))
     return b"".join([head, *_chunks(request_id, body), end])
+
+
+@lru_cache(maxsize=64)
+def _head(status: int, content_type: str) -> bytes:
+    return msgspec.json.encode(Head(status, content_type))
 
 
 def _chunks(request_id: int, data: bytes) -> list[bytes]:
