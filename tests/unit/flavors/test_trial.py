@@ -1,5 +1,6 @@
 """A way that is not exact is not taken."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,11 @@ def on_frames(model: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Any]:
     return lambda inputs: model(reader.frame(inputs))
 
 
+def trial(model: Callable[[Any], Any]) -> Trial:
+    """One that does not look at how long a model takes."""
+    return Trial(probes(), on_frames(model), clock=lambda: 0.0)
+
+
 def honest(frame: Any) -> Any:
     """A model that takes no null."""
     if frame.isna().to_numpy().any():
@@ -57,8 +63,8 @@ def mean_free(frame: Any) -> Any:
     ],
 )
 def test_p4_2_what_differs_is_found(way: Callable[[Any], Any], objection: str) -> None:
-    assert Trial(probes(), on_frames(honest)).objection(on_frames(way)).startswith(objection)
-    assert bool(Trial(probes(), on_frames(honest)).objection(on_frames(way))) == bool(objection)
+    assert trial(honest).objection(on_frames(way)).startswith(objection)
+    assert bool(trial(honest).objection(on_frames(way))) == bool(objection)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -74,14 +80,28 @@ def test_p4_2_what_differs_is_found(way: Callable[[Any], Any], objection: str) -
     ],
 )
 def test_p4_2_a_tolerance_is_kept(way: Callable[[Any], Any], is_taken: bool) -> None:
-    assert (Trial(probes(), on_frames(honest)).objection(on_frames(way), tolerance=1e-5) == "") == is_taken
+    assert (trial(honest).objection(on_frames(way), tolerance=1e-5) == "") == is_taken
 
 
 def test_p4_2_a_model_that_refuses_every_probe_has_no_proof() -> None:
     def refuse(frame: Any) -> Any:
         raise ValueError("no")
 
-    assert Trial(probes(), on_frames(refuse)).objection(on_frames(refuse)) == "the slow way answers no probe"
+    assert trial(refuse).objection(on_frames(refuse)) == "the slow way answers no probe"
+
+
+def test_p4_2_a_slow_model_is_asked_less_and_its_nulls_all_the_same() -> None:
+    asked: list[int] = []
+
+    def slow(frame: Any) -> Any:
+        asked.append(len(frame))
+        return honest(frame)
+
+    ticks = itertools.count()
+    short = Trial(probes(), on_frames(slow), clock=lambda: next(ticks))
+    blind = short.objection(on_frames(lambda frame: frame["a"].to_numpy() + frame["b"].to_numpy()))
+    assert blind == "it answered a probe that the slow way refuses"
+    assert sorted(asked) == [1, 1, 1, 1, 1, 2, 3, 17]
 
 
 def test_p4_2_a_jump_at_a_landmark_is_found() -> None:
@@ -93,8 +113,8 @@ def test_p4_2_a_jump_at_a_landmark_is_found() -> None:
 
     zero_b = b'{"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, 0.0]]}}'
     marked = probes(examples=(zero_b,)).at(np.array([[0.3, 0.0]]))
-    marked = Probes(marked.reader, marked.schema, marked.plain, marked.edges[-3:])
-    assert Trial(marked, on_frames(step)).objection(on_frames(almost)).startswith("it differs")
+    marked = Probes(marked.reader, marked.schema, marked.plain, marked.edges[6:9])
+    assert Trial(marked, on_frames(step), clock=lambda: 0.0).objection(on_frames(almost)).startswith("it differs")
 
 
 @pytest.mark.parametrize(

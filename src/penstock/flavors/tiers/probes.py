@@ -17,7 +17,9 @@ from penstock.flavors.compiled.ports import InputReader
 
 _SEED = 20_240_519
 _SCALES = (1e-3, 1.0, 1.0, 30.0, 1e3, 1e6)
-_EDGES = (0.0, -0.0, 1.0, -1.0, 1e30, -1e30, 5e-324, 1e-310, 1e-40, 3e38, 1e300, -1e308)
+_EDGES = (1e300, 1e30, 5e-324, -0.0, 0.0, 1.0, -1.0, -1e30, 1e-310, 1e-40, 3e38, -1e308)
+_FIRST = 6
+"""Edges that come before landmarks, and so are tried in the shortest trial of them all: nulls, huge, tiny."""
 _LONGEST = {"long": 2**63 - 1, "integer": 2**31 - 1}
 
 Row = list[Any]
@@ -32,7 +34,7 @@ class Probes:
     plain: tuple[Row, ...]
     """The example's and random ones, in no particular order: any of them together are one request."""
     edges: tuple[Row, ...]
-    """Extreme values, thresholds and nulls: a model may refuse one, so each is a request of its own."""
+    """Nulls, extreme values, thresholds, what matters most first: each is a request of its own, to be refused alone."""
 
     def input_of(self, rows: Sequence[Row]) -> Any:
         """One request's input; None if the compiled input leaves these rows to MLflow."""
@@ -43,7 +45,8 @@ class Probes:
         if landmarks is None or self.schema.is_tensor_spec():
             return self
         kinds = [column.type for column in self.schema.inputs]
-        return replace(self, edges=(*self.edges, *_landmark_rows(self.plain[0], kinds, landmarks)))
+        marks = list(_landmark_rows(self.plain[0], kinds, landmarks))
+        return replace(self, edges=(*self.edges[:_FIRST], *marks[:3], *self.edges[_FIRST:], *marks[3:]))
 
 
 def make_probes(reader: InputReader, schema: Schema, examples: Iterable[bytes], count: int) -> Probes:
@@ -61,9 +64,9 @@ def make_probes(reader: InputReader, schema: Schema, examples: Iterable[bytes], 
     plain = [[_random(kind, rng, values) for kind, values in zip(kinds, known, strict=True)] for _ in range(count)]
     plain = [*seen, *_near(seen, kinds, rng, count // 4), *plain]
     base = seen[0] if seen else plain[0]
-    edges = [[_edge(kind, value, base[index]) for index, kind in enumerate(kinds)] for value in _EDGES]
-    edges += [[None if index == hole else value for index, value in enumerate(base)] for hole in range(len(base))][:4]
-    edges.append([None] * len(base))
+    holes = [[None if index == hole else value for index, value in enumerate(base)] for hole in range(len(base))][:4]
+    extremes = [[_edge(kind, value, base[index]) for index, kind in enumerate(kinds)] for value in _EDGES]
+    edges = [[None] * len(base), *holes[:1], *extremes, *holes[1:]]
     return Probes(reader, schema, tuple(plain), tuple(edges))
 
 

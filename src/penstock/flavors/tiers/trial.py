@@ -6,7 +6,7 @@ way costs, so that a big forest does not make a deployment wait for a minute.
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ class Trial:
     slow: Predict
     is_brief: bool = False
     """Whether an earlier replica has made the full trial already."""
+    clock: Callable[[], float] = time.perf_counter
     _expected: list[tuple[Any, Any]] = field(default_factory=list)
 
     @property
@@ -75,22 +76,17 @@ class Trial:
     def _ask_all(self) -> Iterator[tuple[Any, Any]]:
         plain = self.probes.plain
         yield from self._ask([plain[:1]])  # the first call imports what it needs, and is not a measure
-        started_s = time.perf_counter()
+        started_s = self.clock()
         yield from self._ask([plain[1:2]])
-        cost_s = max(time.perf_counter() - started_s, 1e-6)
+        cost_s = max(self.clock() - started_s, 1e-6)
         is_brief = self.is_brief or cost_s > _SLOW_S
         count = 3 if is_brief else max(_FEWEST, min(_MOST, int(_BUDGET_S / cost_s)))
-        yield from self._ask([[row] for row in self._mixed()[:count]])
-        started_s = time.perf_counter()
+        yield from self._ask([[row] for row in (*self.probes.edges, *plain[2:])[:count]])
+        started_s = self.clock()
         yield from self._ask([plain[:size] for size in _SIZES])
         if not is_brief:
-            is_slow = time.perf_counter() - started_s > _SLOW_S
+            is_slow = self.clock() - started_s > _SLOW_S
             yield from self._ask([plain[: 2 * _TOGETHER] if is_slow else plain])
-
-    def _mixed(self) -> list[Row]:
-        """Extreme rows and plain ones in turn."""
-        pairs = itertools.zip_longest(self.probes.edges, self.probes.plain[2:])
-        return [row for row in itertools.chain.from_iterable(pairs) if row is not None]
 
     def _ask(self, requests: Sequence[Sequence[Row]]) -> Iterator[tuple[Any, Any]]:
         for rows in requests:
