@@ -41,6 +41,7 @@ class Unpacker:
             raise self._bad(str(exc)) from exc
         self._room -= len(unpacked)
         if self._room < 0:
+            del unpacked  # the error is kept for a while, and with it what this frame holds
             raise PayloadTooLarge(f"The request body unpacks to more than the limit of {self._limit} bytes.")
         if self._stream.unused_data:
             raise self._bad("it goes on after its end")
