@@ -132,6 +132,19 @@ def gateway(table: RoutingTable | None = None, **launch: Any) -> Iterator[Server
 
 
 @contextmanager
+def floor(program: Path, *, is_logged: bool) -> Iterator[Server]:
+    """The program in C that does the same, with an echo replica behind it."""
+    with home_with_replica(routing_table()) as (home, replica_pid):
+        sockets = SocketFolder(home.run)
+        slots = [sockets.address(slot_socket(slot)) for slot in SLOTS]
+        spool = str(home.path / "floor.spool") if is_logged else "-"
+        with started([str(program), TOKEN, spool, *slots]) as process:
+            assert process.stdout is not None
+            address = process.stdout.readline().decode().strip()
+            yield Server(address, process.pid, replica_pid, home.path)
+
+
+@contextmanager
 def started(
     command: list[str], pass_fds: tuple[int, ...] = (), stdin: bytes = b""
 ) -> Iterator[subprocess.Popen[bytes]]:

@@ -72,8 +72,8 @@ class Gateway:
 
     def begin(self, exchange: Exchange) -> Sink:
         """Called when an exchange's headers are there and its turn has come."""
-        passage = self._passages.find(exchange.head.key, self._table.generation)
-        if passage is not None:
+        passage = self._passages.get(exchange.head.key)
+        if passage is not None and passage.generation == self._table.generation:
             return self._invocations.enter(exchange, passage)
         return self._choose(exchange)
 

@@ -88,12 +88,13 @@ class Backend:
             )
             call.refuse(ResourceExhausted(message))
             return
-        call.deadline = self._deadlines.add(self.entity.timeout_s, call)
+        call.lane = self._deadlines.add(self.entity.timeout_s, call)
         call.watch(partial(self._leave, call))
         link = None if self._waiting or self._alone else least_loaded(self._links)
         if link is not None:
             link.send(call)
-            self._observe_soon()
+            if not self._is_observing:
+                self._observe_soon()
             return
         call.found_no_replica = not any(link.is_ready for link in self._links)
         self._waiting.append(call)
@@ -145,13 +146,13 @@ class Backend:
         """Hand waiting calls to replicas that have room."""
         if self._waiting or self._alone or self._is_retired or self._unready_since_s is not None:
             self._hand_out()
-        self._observe_soon()
+        if not self._is_observing:
+            self._observe_soon()
 
     def _observe_soon(self) -> None:
         """Tell the demand how many calls there are when this turn of the loop is over: once, whatever happens in it."""
-        if not self._is_observing:
-            self._is_observing = True
-            asyncio.get_running_loop().call_soon(self._observe)
+        self._is_observing = True
+        asyncio.get_running_loop().call_soon(self._observe)
 
     def _observe(self) -> None:
         self._is_observing = False

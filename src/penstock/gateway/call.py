@@ -9,12 +9,13 @@ from typing import Protocol
 from penstock.domain.errors import PenstockError
 from penstock.domain.prediction import JSON
 from penstock.gateway.capture import Capture
-from penstock.gateway.deadlines import Deadline
+from penstock.gateway.deadlines import Deadline, Lane
 from penstock.gateway.headers import Headers, PredictionHeaders
 from penstock.gateway.request_ids import request_ids
+from penstock.spool.record import Kind
 from penstock.wire.errors import body_of, headers_of, status_of
 from penstock.wire.event_stream import DONE, error_event
-from penstock.wire.frames import Head, RequestMeta, encode_meta_for
+from penstock.wire.frames import Head, MetaForm, RequestMeta
 
 MAX_UNSENT_BYTES = 4 << 20
 """A client of a stream that leaves more than this unread is cut off: nothing may pile up here without end."""
@@ -75,12 +76,12 @@ class Call:
         "arrived_s",
         "body",
         "cold_start_s",
-        "deadline",
         "entity_name",
         "found_no_replica",
         "head",
         "is_alone",
         "is_idempotent",
+        "lane",
         "meta",
         "move_on",
         "request_id",
@@ -91,7 +92,7 @@ class Call:
         self,
         recipient: Recipient,
         entity_name: str,
-        meta: RequestMeta,
+        meta: RequestMeta | MetaForm,
         body: bytes,
         on_end: OnEnd | None = None,
         stand_in: "Callable[[Call], Recipient] | None" = None,
@@ -103,7 +104,7 @@ class Call:
         Args:
             recipient: who waits for the answer.
             entity_name: the served entity that is to give it.
-            meta: what goes to the replica beside the body, with the request's id.
+            meta: what goes to the replica beside the body, to which the request's id is added.
             body: of the request.
             on_end: told the answer's status and its seconds.
             stand_in: makes who waits on when the recipient leaves a call that a replica has begun; without it nobody.
@@ -118,10 +119,11 @@ class Call:
         self.entity_name = entity_name
         self.body = body
         self.request_id = next(_ids)
-        self.meta = encode_meta_for(meta, self.request_id)
+        form = MetaForm(meta) if isinstance(meta, RequestMeta) else meta
+        self.meta = form.fill(self.request_id)
         self._replica: str | None = None
         self.arrived_s = time.monotonic()
-        self.deadline: Deadline[Call] | None = None
+        self.lane: Lane[Call] | None = None
         """Refuses the call at its time limit; set by the backend that took it."""
         self.state = _WAITING
         self.is_alone = False
@@ -146,9 +148,14 @@ class Call:
         return self.is_idempotent and not self.is_alone
 
     @property
+    def deadline(self) -> Deadline["Call"] | None:
+        """Its time limit, once a backend has taken it."""
+        return None if self.lane is None else Deadline(self.lane, self)
+
+    @property
     def ends_by_s(self) -> float:
         """When it will have been answered, by the loop's clock."""
-        return self.arrived_s if self.deadline is None else self.deadline.when()
+        return self.arrived_s if self.lane is None else self.lane.get(self, self.arrived_s)
 
     def turn_to(self, entity_name: str, on_end: OnEnd, capture: Capture | None) -> None:
         """Another served entity is to answer; it is logged as that one's, if it is logged."""
@@ -181,8 +188,8 @@ class Call:
         if self.found_no_replica and self.cold_start_s is None:
             self.cold_start_s = time.monotonic() - self.arrived_s
 
-    def start(self, *, is_idempotent: bool) -> None:
-        """A replica has begun with it."""
+    def start(self, is_idempotent: bool) -> None:
+        """A replica has begun with it, which says whether it may be begun a second time."""
         self.state = _STARTED
         self.is_idempotent = is_idempotent
 
@@ -207,7 +214,9 @@ class Call:
         if self._capture is None:
             self._let_begin(head)
         else:
-            self._capture.start(self, head.status, partial(self._let_begin, head))
+            total_s = time.monotonic() - self.arrived_s
+            leave = partial(self._let_begin, head)
+            self._capture.log(leave, self, Kind.START, head.status, total_s, request=self.body)
 
     def take(self, data: bytes) -> None:
         """A piece of the answer."""
@@ -222,13 +231,12 @@ class Call:
 
     def _hold_back_end(self, capture: Capture, data: bytes) -> None:
         """Log a piece of a stream; what may be its last stays here until the end has been logged as well."""
-        held = b"".join(self._parts)
+        leaving = [*self._parts, data]
         self._parts.clear()
         if data.endswith(DONE):
-            self._parts.append(data)
-            capture.chunk(self, data, partial(self._let_go, held))
-        else:
-            capture.chunk(self, data, partial(self._let_go, held + data))
+            self._parts.append(leaving.pop())
+        total_s = time.monotonic() - self.arrived_s
+        capture.log(partial(self._let_go, b"".join(leaving)), self, Kind.CHUNK, 0, total_s, answer=data)
 
     def finish(self, notes: bytes = b"") -> None:
         """The answer is whole; `notes` are what the replica tells of it."""
@@ -255,21 +263,25 @@ class Call:
             self._release()
 
     def _respond(self, status: int, body: bytes, headers: Headers, notes: bytes = b"") -> None:
+        total_s = time.monotonic() - self.arrived_s
         if self._capture is None:
-            self._end(status)
-            self._let_answer(status, body, headers)
+            self._end(status, total_s)
+            if self._recipient.is_open:
+                self._recipient.respond(status, body, headers)
         else:
-            self._capture.whole(self, status, body, notes, partial(self._let_answer, status, body, headers))
-            self._end(status)
+            leave = partial(self._let_answer, status, body, headers)
+            self._capture.log(leave, self, Kind.WHOLE, status, total_s, notes, self.body, body)
+            self._end(status, total_s)
 
     def _end_stream(self, status: int, notes: bytes, last: bytes = b"") -> None:
+        total_s = time.monotonic() - self.arrived_s
         if self._capture is None:
-            self._end(status)
+            self._end(status, total_s)
             self._let_end(last)
         else:
-            held = b"".join(self._parts)
-            self._capture.end(self, status, notes, last, partial(self._let_end, held + last))
-            self._end(status)
+            leave = partial(self._let_end, b"".join(self._parts) + last)
+            self._capture.log(leave, self, Kind.END, status, total_s, notes, b"", last)
+            self._end(status, total_s)
 
     def _let_answer(self, status: int, body: bytes, headers: Headers) -> None:
         if self._recipient.is_open:
@@ -290,15 +302,15 @@ class Call:
                 self._recipient.push(last)
             self._recipient.end_stream()
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int, total_s: float) -> None:
         if self._on_end is not None:
-            self._on_end(status, time.monotonic() - self.arrived_s)
+            self._on_end(status, total_s)
         self._release()
 
     def _release(self) -> None:
         self.state = _FINISHED
-        if self.deadline is not None:
-            self.deadline.cancel()
+        if self.lane is not None:
+            self.lane.pop(self, None)
         self._recipient.on_gone = None
         self.body = b""
         self._parts.clear()

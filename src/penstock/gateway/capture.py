@@ -19,9 +19,6 @@ class Logged(Protocol):
     """What is asked of a call."""
 
     request_id: str
-    body: bytes
-    arrived_s: float
-    """By the monotonic clock."""
 
 
 class Capture:
@@ -37,45 +34,51 @@ class Capture:
         """Whether the next prediction is among those that are logged."""
         return self._fraction >= 1 or draw() < self._fraction
 
-    def whole(self, call: Logged, status: int, answer: bytes, notes: bytes, leave: Leave) -> None:
-        """Log a call and its whole answer, then let it leave."""
-        self._add(call, Kind.WHOLE, status, call.body, answer, notes, leave)
-
-    def start(self, call: Logged, status: int, leave: Leave) -> None:
-        """Log a call whose answer is a stream, then let its head leave."""
-        self._add(call, Kind.START, status, call.body, b"", b"", leave)
-
-    def chunk(self, call: Logged, data: bytes, leave: Leave) -> None:
-        """Log a piece of a stream, then let it leave."""
-        self._add(call, Kind.CHUNK, 0, b"", data, b"", leave)
-
-    def end(self, call: Logged, status: int, notes: bytes, last: bytes, leave: Leave) -> None:
-        """Log the end of a stream, with the error that it ends with if there is one, then let it leave."""
-        self._add(call, Kind.END, status, b"", last, notes, leave)
-
-    def _add(
-        self, call: Logged, kind: Kind, status: int, request: bytes, answer: bytes, notes: bytes, leave: Leave
+    def log(
+        self,
+        leave: Leave,
+        call: Logged,
+        kind: Kind,
+        status: int,
+        total_s: float,
+        notes: bytes = b"",
+        request: bytes = b"",
+        answer: bytes = b"",
     ) -> None:
-        total_s = time.monotonic() - call.arrived_s
-        received_s = time.time() - total_s
+        """Log a call or a part of it, then let that leave.
+
+        Args:
+            leave: lets it.
+            call: what is logged.
+            kind: of the record.
+            status: of the answer.
+            total_s: from the call's arrival until now.
+            notes: what the replica told of its answer.
+            request: its body.
+            answer: the answer's body, or a piece of it.
+        """
         flags = 0
         if len(request) > self._max_body_bytes:
-            request, flags = b"", Flag.REQUEST_TOO_LARGE
+            request, flags = b"", _REQUEST_TOO_LARGE
         if len(answer) > self._max_body_bytes:
-            answer, flags = b"", flags | Flag.ANSWER_TOO_LARGE
+            answer, flags = b"", flags | _ANSWER_TOO_LARGE
+        received_us, total_us = int((time.time() - total_s) * 1e6), int(total_s * 1e6)
         self._spool.add(
             leave,
             self._context,
             kind,
             call.request_id.encode(),
-            int(received_s * 1e6),
-            int(total_s * 1e6),
+            received_us,
+            total_us,
             status,
             flags,
             notes,
             request,
             answer,
         )
+
+
+_REQUEST_TOO_LARGE, _ANSWER_TOO_LARGE = int(Flag.REQUEST_TOO_LARGE), int(Flag.ANSWER_TOO_LARGE)
 
 
 class Captures:

@@ -5,33 +5,11 @@ one timer for all of the lane, which looks at its first and waits for that one n
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
-
-
-class Deadline(Generic[T]):
-    """The time limit of one thing."""
-
-    __slots__ = ("_lane", "_when_s", "thing")
-
-    def __init__(self, lane: "_Lane[T]", when_s: float, thing: T) -> None:
-        self._lane = lane
-        self._when_s = when_s
-        self.thing = thing
-
-    def when(self) -> float:
-        """The time, by the loop's clock."""
-        return self._when_s
-
-    def cancel(self) -> None:
-        """It will not happen, and the thing is no longer held."""
-        self._lane.waiting.pop(self, None)
-
-    def cancelled(self) -> bool:
-        """Whether it was cancelled, or has happened."""
-        return self not in self._lane.waiting
+T = TypeVar("T", bound=Hashable)
 
 
 class Deadlines(Generic[T]):
@@ -39,20 +17,18 @@ class Deadlines(Generic[T]):
 
     def __init__(self, expire: Callable[[T], None]) -> None:
         self._expire = expire
-        self._lanes: dict[float, _Lane[T]] = {}
+        self._lanes: dict[float, Lane[T]] = {}
 
-    def add(self, limit_s: float, thing: T) -> Deadline[T]:
-        """Have a thing expire after so many seconds."""
+    def add(self, limit_s: float, thing: T) -> "Lane[T]":
+        """Have a thing expire after so many seconds; the lane can cancel that."""
         lane = self._lanes.get(limit_s)
         if lane is None:
-            self._lanes = {known: lane for known, lane in self._lanes.items() if lane.waiting}
-            lane = self._lanes[limit_s] = _Lane(self._expire)
-        when_s = lane.loop.time() + limit_s
-        deadline = Deadline(lane, when_s, thing)
-        lane.waiting[deadline] = None
+            self._lanes = {known: lane for known, lane in self._lanes.items() if lane}
+            lane = self._lanes[limit_s] = Lane(self._expire)
+        when_s = lane[thing] = lane.loop.time() + limit_s
         if lane.timer is None:
             lane.look_at(when_s)
-        return deadline
+        return lane
 
     def close(self) -> None:
         """Nothing expires any more."""
@@ -60,32 +36,54 @@ class Deadlines(Generic[T]):
             lane.close()
 
 
-class _Lane(Generic[T]):
+class Lane(dict[T, float]):
+    """Things of one limit and when they are due; the first is due first. What is taken out does not expire."""
+
     def __init__(self, expire: Callable[[T], None]) -> None:
+        super().__init__()
         self._expire = expire
         self.loop = asyncio.get_running_loop()
-        self.waiting: dict[Deadline[T], None] = {}
-        """The first is due first."""
         self.timer: asyncio.TimerHandle | None = None
 
     def look_at(self, when_s: float) -> None:
+        """See at that time what is due."""
         self.timer = self.loop.call_at(when_s, self._look)
 
     def close(self) -> None:
+        """Nothing in it expires any more."""
         if self.timer is not None:
             self.timer.cancel()
-        self.waiting.clear()
+        self.clear()
 
     def _look(self) -> None:
         self.timer = None
         now_s = self.loop.time()
         due = []
-        for deadline in self.waiting:
-            if deadline.when() > now_s:
-                self.look_at(deadline.when())
+        for thing, when_s in self.items():
+            if when_s > now_s:
+                self.look_at(when_s)
                 break
-            due.append(deadline)
-        for deadline in due:
-            if not deadline.cancelled():  # by one that expired before it
-                deadline.cancel()
-                self._expire(deadline.thing)
+            due.append(thing)
+        for thing in due:
+            if self.pop(thing, None) is not None:  # else it was taken out by one that expired before it
+                self._expire(thing)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline(Generic[T]):
+    """The time limit of one thing."""
+
+    lane: Lane[T]
+    thing: T
+
+    def when(self) -> float:
+        """The time, by the loop's clock; 0 if it will not come."""
+        return self.lane.get(self.thing, 0.0)
+
+    def cancel(self) -> None:
+        """It will not come."""
+        self.lane.pop(self.thing, None)
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled, or has come."""
+        return self.thing not in self.lane

@@ -19,7 +19,7 @@ class Elsewhere:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Found] = {}
         """By sibling and request id."""
-        self._by_key: dict[tuple[Asked, int], list[Found]] = {}
+        self.by_key: dict[tuple[Asked, int], list[Found]] = {}
         """What was told of first comes first."""
 
     def __len__(self) -> int:
@@ -32,7 +32,7 @@ class Elsewhere:
             self.strike(known)
         if isinstance(change, Held):
             found = self._found[sibling, change.request_id] = Found(sibling, change)
-            self._by_key.setdefault(key_of(change), []).append(found)
+            self.by_key.setdefault(key_of(change), []).append(found)
 
     def forget(self, sibling: str) -> None:
         """A sibling can be heard no more."""
@@ -44,7 +44,7 @@ class Elsewhere:
 
         Nothing is hashed unless somebody holds one of the same principal, address and length.
         """
-        candidates = self._by_key.get((asked, len(body)))
+        candidates = self.by_key.get((asked, len(body)))
         if candidates is None:
             return None
         digest = body_digest(body)
@@ -56,7 +56,7 @@ class Elsewhere:
         if self._found.get(place) is not found:
             return
         del self._found[place]
-        same = self._by_key[key_of(found.held)]
+        same = self.by_key[key_of(found.held)]
         same.remove(found)
         if not same:
-            del self._by_key[key_of(found.held)]
+            del self.by_key[key_of(found.held)]

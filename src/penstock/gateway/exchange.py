@@ -113,7 +113,8 @@ class Exchange:
         self.on_gone: Callable[[], None] | None = None
         """Called once if the client goes away before it has the whole answer."""
         self._sink: Sink | None = None
-        self._unfed: list[bytes] | None = None if body is None else [body]
+        self._unfed: list[bytes] | None = [] if body is None else [body]
+        """What has come and no sink has seen; None once somebody has taken all of it."""
         self._flaw: PenstockError | None = None
         self._budget: BodyBudget | None = None
         self._held = 0
@@ -177,7 +178,8 @@ class Exchange:
         length = b"" if status == _NO_CONTENT else b"content-length: %d\r\n" % len(body)
         if self.head.method == b"HEAD":
             body = b""
-        connection = self._connection_header()
+        is_plain = self.keep_alive and self.is_complete and self.head.version == "1.1"
+        connection = b"" if is_plain and not self._connection.is_draining else self._connection_header()
         self._connection.write(b"%b%b%b%b\r\n%b" % (_STATUS_LINES[status], lines, length, connection, body))
         self._finish()
 
@@ -250,14 +252,17 @@ class Exchange:
         return b"connection: keep-alive\r\n" if self.head.version == "1.0" else b""
 
     def _finish(self) -> None:
-        self._end()
+        self._is_finished = True
+        if self._budget is not None:
+            self._budget.give_back(self._held)
+            self._budget = None
         self._connection.finish(self)
 
     def _end(self) -> None:
         self._is_finished = True
         if self._budget is not None:
             self._budget.give_back(self._held)
-            self._budget, self._held = None, 0
+            self._budget = None
 
     def begin(self, choose_sink: "Begin") -> None:
         """It is this exchange's turn."""
@@ -266,21 +271,24 @@ class Exchange:
             return
         try:
             sink = self._sink = choose_sink(self)
-            if self._unfed:
-                for data in self._unfed:
-                    sink.feed(data)
-                self._unfed = None
+            if self._unfed is None:
+                return
+            for data in self._unfed:
+                sink.feed(data)
+            self._unfed.clear()
             if self.is_complete:
                 sink.complete()
         except Exception as exc:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             self.answer_for_mistake(exc)
 
-    def take_body(self) -> bytes | None:
-        """The whole body, if it has come already, in one piece; a sink that takes it is not fed."""
-        if not self.is_complete or self._unfed is None or len(self._unfed) != 1:
+    def take_body(self, budget: BodyBudget) -> bytes | None:
+        """The whole body, if it has come already, in one piece, and the budget has room: no sink sees it then."""
+        unfed = self._unfed
+        if not self.is_complete or unfed is None or len(unfed) != 1 or not budget.take(len(unfed[0])):
             return None
-        (body,), self._unfed = self._unfed, None
-        return body
+        self._budget, self._held = budget, len(unfed[0])
+        self._unfed = None
+        return unfed[0]
 
     def spoil(self, error: PenstockError) -> None:
         """What came of it is no HTTP: refuse it, now or when its turn has come."""
@@ -295,9 +303,7 @@ class Exchange:
     def feed(self, data: bytes) -> None:
         """A piece of the body came."""
         if self._sink is None:
-            if self._unfed is None:
-                self._unfed = []
-            self._unfed.append(data)
+            self._unfed = [*(self._unfed or ()), data]
             return
         try:
             self._sink.feed(data)

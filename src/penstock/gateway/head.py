@@ -85,18 +85,18 @@ class KnownHeads:
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
 
-    def split(self, data: bytes) -> tuple[Head, bytes] | None:
-        """Head and body, if these bytes are one whole request whose head is known."""
-        end = data.find(_END) + len(_END)
-        head = self._heads.get(data[:end])
-        if head is None or len(data) - end != head.content_length:
+    def find(self, data: bytes) -> tuple[bytes, Head] | None:
+        """The bytes of the head and what they say, if these are one whole request whose head is known."""
+        encoded = data[: data.find(_END) + len(_END)]
+        head = self._heads.get(encoded)
+        if head is None or len(data) - len(encoded) != head.content_length:
             return None
-        return head, data[end:]
+        return encoded, head
 
     def remember(self, head: Head, data: bytes) -> None:
         """Keep what the parser made of the head of `data`, which held this one request and nothing else.
 
-        A head whose lines end in anything but CR LF is not kept: its end might not be where `split` looks for it.
+        A head whose lines end in anything but CR LF is not kept: its end might not be where `find` looks for it.
         """
         end = data.find(_END) + len(_END)
         lines = data.count(b"\r\n", 0, end)

@@ -58,6 +58,8 @@ class HttpConnection(asyncio.Protocol):
         """Of the request of which something has come and something is still to come."""
         self._parsing: Head | None = None
         """The same until its head is whole."""
+        self._last_bytes, self._last = b"", Head()
+        """The head that was looked up last; at first one that no request has."""
         self._whole: list[Head] = []
         """Of the requests whose ends came with the bytes that came last."""
         self._offer: Head | None = None
@@ -88,13 +90,22 @@ class HttpConnection(asyncio.Protocol):
         if self._is_deaf:
             return
         is_between_requests = not self._exchanges and self._parsing is None
-        if is_between_requests and (known := self._known_heads.split(data)) is not None:
-            exchange = Exchange(self, *known)
+        if is_between_requests and self._is_known(data):
+            exchange = Exchange(self, self._last, data[len(self._last_bytes) :])
             self._requests += 1
             self._exchanges.append(exchange)
             exchange.begin(self._begin)
-            return
-        self._parse(data, is_between_requests=is_between_requests)
+        else:
+            self._parse(data, is_between_requests=is_between_requests)
+
+    def _is_known(self, data: bytes) -> bool:
+        """Whether this is one whole request with a head that came before: most often the last one of this client."""
+        if data.startswith(self._last_bytes) and len(data) - len(self._last_bytes) == self._last.content_length:
+            return True
+        found = self._known_heads.find(data)
+        if found is not None:
+            self._last_bytes, self._last = found
+        return found is not None
 
     def _parse(self, data: bytes, *, is_between_requests: bool) -> None:
         unfinished = self._parsing

@@ -17,7 +17,7 @@ from penstock.gateway.load import LoadMeter
 from penstock.gateway.passage import Passage
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
-from penstock.gateway.sinks import TAKEN, Discard, Unpacking, WholeBody, no_room_for_bodies
+from penstock.gateway.sinks import TAKEN, Discard, Unpacking, WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.openai import model_of
 from penstock.wire.siblings import Asked
@@ -89,12 +89,10 @@ class Invocations:
 
     def enter(self, exchange: Exchange, passage: Passage) -> Sink:
         """The same for a passage that was found open before."""
-        body = None if exchange.head.content_encoding else exchange.take_body()
+        body = None if exchange.head.content_encoding else exchange.take_body(self._bodies)
         if body is None:
             return self._whole_body(exchange, partial(self._submit, exchange, passage))
         try:
-            if not exchange.hold(self._bodies, len(body)):
-                raise no_room_for_bodies()
             self._submit(exchange, passage, body)
         except PenstockError as exc:
             exchange.refuse(exc)
@@ -120,12 +118,7 @@ class Invocations:
     def _submit(self, exchange: Exchange, passage: Passage, body: bytes) -> None:
         if passage.generation != self._table.generation:  # another table came while the body did
             passage = self._renewed(passage)
-        asked = passage.asked
-        if self._orphans and self._orphans.join(asked, body, exchange):
-            return
-        if self._elsewhere and (found := self._elsewhere.find(asked, body)) is not None:
-            submit = partial(self._submit, exchange, passage)
-            self._siblings.ask(found, exchange, partial(_or_refuse, exchange, submit, body))
+        if (self._orphans.by_key or self._elsewhere.by_key) and self._is_sent_again(exchange, passage, body):
             return
         backend, on_end, capture = passage.choose(self._draw)
         if capture is not None and not capture.is_drawn(self._draw):
@@ -142,6 +135,16 @@ class Invocations:
             return
         call.turn_to(backend.entity.name, on_end, capture)
         backend.take_over(call)
+
+    def _is_sent_again(self, exchange: Exchange, passage: Passage, body: bytes) -> bool:
+        """Whether the request finds the work that it left, here or at another gateway."""
+        if self._orphans.join(passage.asked, body, exchange):
+            return True
+        found = self._elsewhere.find(passage.asked, body)
+        if found is not None:
+            submit = partial(self._submit, exchange, passage)
+            self._siblings.ask(found, exchange, partial(_or_refuse, exchange, submit, body))
+        return found is not None
 
     def _renewed(self, passage: Passage) -> Passage:
         asked = passage.asked

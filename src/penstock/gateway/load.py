@@ -56,10 +56,9 @@ class LoadMeter:
 
     def record(self, endpoint: str, entity: str, status: int, elapsed_s: float) -> None:
         """One call was answered."""
-        key = (endpoint, entity)
-        counter = self._counters.get(key)
+        counter = self._counters.get((endpoint, entity))
         if counter is None:
-            counter = self._counters[key] = LoadCounter(endpoint, entity)
+            counter = self._counters[endpoint, entity] = LoadCounter(endpoint, entity)
         counter.count(status, elapsed_s * 1000)
 
     def last_minute(self, now_s: float) -> list[EntityLoad]:

@@ -5,7 +5,7 @@ the next request of that kind.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -13,8 +13,9 @@ from penstock.domain.routing import Access
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call, OnEnd, Recipient
 from penstock.gateway.capture import Capture, Captures
+from penstock.gateway.head import Key
 from penstock.gateway.table import RoutedTarget
-from penstock.wire.frames import RequestMeta
+from penstock.wire.frames import MetaForm, RequestMeta
 from penstock.wire.siblings import Asked
 
 _MAX_KNOWN = 4096
@@ -73,7 +74,7 @@ class Passage:
         self.access = access
         self.asked = asked
         self.generation = generation
-        self.meta = RequestMeta(asked.content_type.decode("latin-1"), asked.api, endpoint=endpoint)
+        self.meta = MetaForm(RequestMeta(asked.content_type.decode("latin-1"), asked.api, endpoint=endpoint))
         self.stand_in = partial(adopt, asked)
         self.move_on = partial(move, self)
         self._target = target
@@ -112,21 +113,12 @@ class Passage:
         return next(way for way in self._ways if way.backend is backend)
 
 
-class KnownPassages:
+class KnownPassages(dict[Key, Passage]):
     """Passages by what they follow from, for one table. When there are too many it forgets them all."""
 
-    def __init__(self) -> None:
-        self._passages: dict[Hashable, Passage] = {}
-        self._generation = 0
-
-    def find(self, key: Hashable, generation: int) -> Passage | None:
-        """The passage of that key, if it is one through this generation of the table."""
-        passage = self._passages.get(key)
-        return passage if passage is not None and passage.generation == generation else None
-
-    def remember(self, key: Hashable, passage: Passage) -> None:
-        """Keep a passage."""
-        if passage.generation != self._generation or len(self._passages) >= _MAX_KNOWN:
-            self._passages.clear()
-            self._generation = passage.generation
-        self._passages[key] = passage
+    def remember(self, key: Key, passage: Passage) -> None:
+        """Keep a passage, and none through an earlier table."""
+        known = next(iter(self.values()), passage)
+        if len(self) >= _MAX_KNOWN or known.generation != passage.generation:
+            self.clear()
+        self[key] = passage

@@ -100,7 +100,7 @@ class Orphans:
         self._max_bytes = max_bytes
         self._orphans: dict[str, Orphan] = {}
         """By request id; the oldest first."""
-        self._by_key: dict[tuple[Asked, int], list[Orphan]] = {}
+        self.by_key: dict[tuple[Asked, int], list[Orphan]] = {}
         self._held_bytes = 0
         self._told: list[Told] = []
 
@@ -119,7 +119,7 @@ class Orphans:
         """What stands in for the client of a call that a replica has begun."""
         orphan = Orphan(self, call, asked)
         self._orphans[call.request_id] = orphan
-        self._by_key.setdefault(key_of(orphan.held), []).append(orphan)
+        self.by_key.setdefault(key_of(orphan.held), []).append(orphan)
         self._held_bytes += orphan.size
         self._tell(orphan.held)
         self._keep_bounds()
@@ -130,7 +130,7 @@ class Orphans:
 
         Nothing is hashed unless there is an orphan of the same principal, address and length.
         """
-        candidates = self._by_key.get((asked, len(body))) if self._orphans else None
+        candidates = self.by_key.get((asked, len(body))) if self._orphans else None
         if not candidates:
             return False
         digest = body_digest(body)
@@ -162,10 +162,10 @@ class Orphans:
         if self._orphans.get(request_id) is not orphan:
             return
         del self._orphans[request_id]
-        same = self._by_key[key]
+        same = self.by_key[key]
         same.remove(orphan)
         if not same:
-            del self._by_key[key]
+            del self.by_key[key]
         self._held_bytes -= orphan.size
         orphan.is_open = False
         orphan.answer = None

@@ -81,7 +81,7 @@ class WholeBody:
             self._discard.feed(data)
             return
         if self._budget is not None and not self._exchange.hold(self._budget, len(data)):
-            self._refuse(no_room_for_bodies())
+            self._refuse(ResourceExhausted("The gateway holds as many request bodies as it may; send again later."))
             return
         if not self._body:
             self._body = data  # most bodies come in one piece
@@ -149,8 +149,3 @@ class Unpacking:
     def _refuse(self, error: PenstockError) -> None:
         self._then.abandon()
         self._then = Discard(self._exchange, error)
-
-
-def no_room_for_bodies() -> ResourceExhausted:
-    """The error of a request whose body is not taken because of others."""
-    return ResourceExhausted("The gateway holds as many request bodies as it may; send again later.")

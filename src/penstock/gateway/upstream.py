@@ -214,7 +214,7 @@ class ReplicaLink:
                     call.take(payload)
                 elif kind == _STARTED:
                     if call.state is _SENT:
-                        call.start(is_idempotent=self._is_idempotent)
+                        call.start(self._is_idempotent)
                 elif kind == _HEAD:
                     call.begin(_head(payload), self.slot)
                 else:

@@ -39,6 +39,8 @@ from penstock.wire.sockets import CONTROL_PLANE, MLFLOW, SocketFolder, gateway_s
 _TLS_CLOSE_TIMEOUT_S = 300.0
 """Sending the rest of an answer falls into it: as long as a client may take for that."""
 _KEEP_ALIVE_S = 2.0
+_GC_THRESHOLD = 20_000
+"""What is at work is more than the 700 objects at which Python looks for cycles, and answered calls leave none."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +105,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, meter), clients.watch())]
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
     report_ready(launch)
 
     await stopping.wait()

@@ -13,7 +13,6 @@ ends a stream, whose END then comes early; another prediction that has started i
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -125,16 +124,18 @@ def encode_meta(meta: RequestMeta) -> bytes:
     return _META_LENGTH.pack(len(document)) + document
 
 
-def encode_meta_for(meta: RequestMeta, request_id: str) -> bytes:
-    """The head of a REQUEST payload that differs from others in the request's id alone, which is a UUID."""
-    before, after = _around_id(meta)
-    return before + request_id.encode() + after
+class MetaForm:
+    """Heads of REQUEST payloads that differ in the request's id alone, which is a UUID: encoded once for all."""
 
+    __slots__ = ("_after", "_before")
 
-@lru_cache(maxsize=1024)
-def _around_id(meta: RequestMeta) -> tuple[bytes, bytes]:
-    before, _, after = encode_meta(msgspec.structs.replace(meta, request_id=_SOME_ID)).partition(_SOME_ID.encode())
-    return before, after
+    def __init__(self, meta: RequestMeta) -> None:
+        encoded = encode_meta(msgspec.structs.replace(meta, request_id=_SOME_ID))
+        self._before, _, self._after = encoded.partition(_SOME_ID.encode())
+
+    def fill(self, request_id: str) -> bytes:
+        """The head of the request of that id."""
+        return self._before + request_id.encode() + self._after
 
 
 def split_request(payload: bytes) -> tuple[RequestMeta, bytes]:

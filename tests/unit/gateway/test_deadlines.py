@@ -8,7 +8,7 @@ import weakref
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.gateway.deadlines import Deadline, Deadlines
+from penstock.gateway.deadlines import Deadline, Deadlines, Lane
 from penstock.gateway.request_ids import request_ids
 from unit.clock import run_at_once
 
@@ -24,7 +24,7 @@ def test_each_expires_at_its_time_unless_it_is_cancelled(things: list[tuple[floa
         deadlines = Deadlines[int](lambda thing: expired.__setitem__(thing, loop.time()))
         wanted: dict[int, float] = {}
         for number, (limit_s, pause_s, is_cancelled) in enumerate(things):
-            deadline = deadlines.add(limit_s, number)
+            deadline = Deadline(deadlines.add(limit_s, number), number)
             assert deadline.when() == loop.time() + limit_s
             if is_cancelled:
                 loop.call_later(limit_s * 0.9, deadline.cancel)
@@ -40,17 +40,17 @@ def test_each_expires_at_its_time_unless_it_is_cancelled(things: list[tuple[floa
 def test_one_that_expires_may_cancel_another_that_is_due() -> None:
     async def main() -> None:
         expired: list[str] = []
-        others: dict[str, Deadline[str]] = {}
+        lanes: list[Lane[str]] = []
 
         def expire(thing: str) -> None:
             expired.append(thing)
-            others["b"].cancel()
+            lanes[0].pop("b")
 
         deadlines = Deadlines(expire)
-        others["a"], others["b"] = deadlines.add(1, "a"), deadlines.add(1, "b")
+        lanes += [deadlines.add(1, "a"), deadlines.add(1, "b")]
         await asyncio.sleep(5)
         assert expired == ["a"]
-        assert all(deadline.cancelled() for deadline in others.values())
+        assert all(Deadline(lanes[0], thing).cancelled() for thing in "ab")
 
     run_at_once(main)
 
@@ -62,7 +62,7 @@ def test_what_was_cancelled_is_let_go_at_once() -> None:
     async def main() -> None:
         deadlines = Deadlines[Thing](lambda _: None)
         thing = Thing()
-        deadlines.add(300, thing).cancel()
+        Deadline(deadlines.add(300, thing), thing).cancel()
         gone = weakref.ref(thing)
         del thing
         gc.collect()
