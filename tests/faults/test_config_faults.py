@@ -97,7 +97,7 @@ def test_r14_of_updates_at_once_one_is_accepted(arena: Stack, serve: Callable[..
     rounds, at_once = fault.length(1, 10), 50
 
     def update(number: int) -> int:
-        served = slow(5, **{f"V{i}": str(number) for i in range(20)})  # the first is not to end before the last is sent
+        served = slow(8, **{f"V{i}": str(number) for i in range(20)})  # the first is not to end before the last is sent
         return arena.call("PUT", f"{MANAGEMENT}/{endpoint}/config", {"served_entities": [served]}).status_code
 
     with fault.load(arena, endpoint) as clients:
@@ -109,7 +109,7 @@ def test_r14_of_updates_at_once_one_is_accepted(arena: Stack, serve: Callable[..
             config = arena.wait_ready(endpoint)["config"]
             assert config["config_version"] == number + 2
             (served,) = config["served_entities"]
-            assert served["environment_vars"] == {"LOAD_S": "5", **{f"V{i}": str(accepted) for i in range(20)}}
+            assert served["environment_vars"] == {"LOAD_S": "8", **{f"V{i}": str(accepted) for i in range(20)}}
         clients.go_on(0, in_all=2000)
     fault.note(updates=rounds * at_once)
     fault.assert_faultless()

@@ -6,6 +6,7 @@ from penstock.cli import (
     apply,
     autoscaler,
     backup,
+    bench,
     endpoints,
     faults,
     history,
@@ -35,6 +36,7 @@ app.command()(login.login)
 app.command()(stack.doctor)
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(bench.bench)
 app.command("version")(stack.show_version)
 app.command()(apply.apply)
 app.command()(apply.export)

@@ -1,6 +1,7 @@
 """What every command shares: which stack, how to print, and how failures become exit codes.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 not running or unreachable, 4 not found, 5 refused or conflict, 6 timed out.
+Exit codes: 0 done, 1 failed, 2 usage, 3 not running or unreachable, 4 not found, 5 refused or conflict, 6 timed out,
+7 finished, but something of it failed.
 """
 
 import functools
@@ -22,7 +23,7 @@ from penstock.runtime.lock import is_locked
 from penstock.runtime.machine import this_machine
 from penstock.settings import BadSetting, Settings, read_settings
 
-FAILED, USAGE, NOT_RUNNING, NOT_FOUND, REFUSED, TIMED_OUT = 1, 2, 3, 4, 5, 6
+FAILED, USAGE, NOT_RUNNING, NOT_FOUND, REFUSED, TIMED_OUT, SOME_FAILED = 1, 2, 3, 4, 5, 6, 7
 INTERRUPTED = 130
 
 HomeOption = Annotated[

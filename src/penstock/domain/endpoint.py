@@ -21,6 +21,7 @@ from typing import Any
 from penstock.domain.access import Grant
 from penstock.domain.errors import CallerError, InvalidParameterValue, ResourceConflict
 from penstock.domain.model_check import ModelCheck
+from penstock.domain.predict_tier import PredictTier
 from penstock.domain.replica import Replica, ReplicaState
 from penstock.domain.secrets import Sealed
 from penstock.domain.served_entity import ModelVersion, ServedEntity
@@ -160,6 +161,8 @@ class EntityStatus:
     starting: int = 0
     draining: int = 0
     check: ModelCheck | None = None
+    tier: PredictTier = PredictTier.MLFLOW
+    """How directly the model is asked: the longest way among its replicas, if they differ."""
 
 
 def check_config(entities: Sequence[ServedEntity], routes: Sequence[Route]) -> tuple[Route, ...]:
@@ -278,9 +281,11 @@ def checks_of(endpoint: Endpoint, replicas: Iterable[Replica]) -> dict[str, Mode
 
 def known_check(endpoint: Endpoint, deployment: str, replicas: Iterable[Replica]) -> ModelCheck | None:
     """What is known of a deployment's model: told by one of its replicas, or kept with the active config."""
-    told = next((r.check for r in replicas if r.spec.deployment == deployment and r.check is not None), None)
-    if told is not None or endpoint.active is None:
-        return told
+    told = [r.check for r in replicas if r.spec.deployment == deployment and r.check is not None]
+    if told:
+        return min(told, key=lambda check: check.predict_tier.rank)  # one whose tier was lowered knows best
+    if endpoint.active is None:
+        return None
     names = [entity.name for entity in endpoint.active.entities if entity.deployment_key(endpoint.id) == deployment]
     return next((endpoint.active.checks.get(name) for name in names), None)
 
@@ -342,6 +347,7 @@ def entity_status(
     check = config.checks.get(entity.name) or next((replica.check for replica in own if replica.check), None)
     seen: dict[str, Any] = {
         "check": check,
+        "tier": tier_of(own) or (PredictTier.MLFLOW if check is None else check.predict_tier),
         "ready": states.count(ReplicaState.READY),
         "starting": states.count(ReplicaState.STARTING) + states.count(ReplicaState.RESTARTING),
         "draining": states.count(ReplicaState.DRAINING),
@@ -366,6 +372,12 @@ def entity_status(
     if _answers(entity, own):
         return EntityStatus(Deployment.READY, "On its way to or from zero.", **seen)
     return EntityStatus(Deployment.RECOVERING, story or "No replica is ready; one is starting.", **seen)
+
+
+def tier_of(replicas: Iterable[Replica]) -> PredictTier | None:
+    """How directly replicas of one deployment ask their model: the longest way, if they differ."""
+    tiers = (replica.check.predict_tier for replica in replicas if replica.check is not None)
+    return min(tiers, key=lambda tier: tier.rank, default=None)
 
 
 def _replicas_of(deployment: str, replicas: Iterable[Replica]) -> list[Replica]:

@@ -41,6 +41,7 @@ class EventKind(StrEnum):
     REPLICA_SLEPT = "REPLICA_SLEPT"
     REPLICA_WOKEN = "REPLICA_WOKEN"
     SCALED = "SCALED"
+    TIER_LOWERED = "TIER_LOWERED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +182,9 @@ def _replica_events(old: Replica | None, new: Replica | None) -> Iterator[Event]
         yield event(EventKind.REPLICA_STARTED, "starts." if old is None else "starts again.")
     if new.state is ReplicaState.READY and was is not ReplicaState.READY:
         yield event(EventKind.REPLICA_READY, "is ready.")
+    elif new.check is not None and _tier_rank(new) < _tier_rank(old):
+        yield event(EventKind.TIER_LOWERED, new.check.tier.reason)
+
+
+def _tier_rank(replica: Replica | None) -> int:
+    return 0 if replica is None or replica.check is None else replica.check.predict_tier.rank

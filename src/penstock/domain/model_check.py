@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from penstock.domain.predict_tier import PredictTier, TierFinding
 from penstock.domain.prediction import ExecutorKind
 
 
@@ -39,8 +40,17 @@ class ModelCheck:
     """What its process held at the end and shared with no other; None where the system does not tell."""
     peak_memory_bytes: int | None = None
     """The most of that which it held at any time."""
+    tier: TierFinding = TierFinding(PredictTier.MLFLOW, "")  # noqa: RUF009 - immutable
+    """How directly the model is asked, and why."""
+    batch_limit: int = 1
+    """Queries that are taken at a time."""
     problems: tuple[str, ...] = ()
     """What is not in order and does not keep it from being served."""
+
+    @property
+    def predict_tier(self) -> PredictTier:
+        """How directly the model is asked."""
+        return self.tier.tier
 
 
 class Preflight(StrEnum):

@@ -1,8 +1,9 @@
 """A prediction as a replica sees it: the query, and what the model's side gives back for it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple, Protocol
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -27,8 +28,7 @@ class ExecutorKind(StrEnum):
     """Four at a time: models that wait for others, as agents and chat models do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """One request body, as it came."""
 
     body: bytes
@@ -69,3 +69,18 @@ class AnswerStream:
 
 Model = Callable[[Query], Answer | AnswerStream]
 """Answers a query; never raises for what the body holds or the model does."""
+
+
+class BatchModel(Protocol):
+    """A model that can be asked several queries at a time."""
+
+    batch_limit: int
+    """So many at most."""
+    wants_idle_time: bool
+    """Whether there is something to do while nobody waits."""
+
+    def answer_all(self, queries: Sequence[Query]) -> Sequence[Answer | AnswerStream]:
+        """Answer each for itself, whatever the others hold; never raises for what a body holds or the model does."""
+
+    def use_idle_time(self) -> None:
+        """Nobody waits for anything just now."""

@@ -39,7 +39,7 @@ class Predictor:
     def __init__(self, model: PyFuncModel, traits: ModelTraits = ModelTraits()) -> None:  # noqa: B008 - immutable
         self.metadata: Model = model.metadata
         """What its `MLmodel` file says."""
-        self._model = model
+        self.model = model
         self._traits = traits
         self._input_schema = model.metadata.get_input_schema()
         params = model.metadata.get_params_schema()
@@ -78,10 +78,16 @@ class Predictor:
         output = {"databricks_request_id": query.request_id, "trace": trace} if request.wants_trace else None
         return _shaped(answer, request, output)
 
-    def _score(self, body: bytes, content_type: str, note: Note) -> Answer:
+    def refusal(self, query: Query, error: Exception, note: Note) -> Answer:
+        """What MLflow's scorer says when its model fails with this error on a query."""
+        return self._score(query.body, query.content_type, note, _Failing(self.metadata, error))
+
+    def _score(
+        self, body: bytes, content_type: str, note: Note, model: "PyFuncModel | _Failing | None" = None
+    ) -> Answer:
         """What MLflow's scorer makes of a body."""
         try:
-            scored = scoring_server.invocations(body, content_type, self._model, self._input_schema)
+            scored = scoring_server.invocations(body, content_type, model or self.model, self._input_schema)
         except Exception as exc:  # noqa: BLE001 - whatever the parser, the model or the encoder trips over came with it
             return _refusal_of(exc, note)
         if scored.status == 200:  # noqa: PLR2004
@@ -91,12 +97,23 @@ class Predictor:
     def _stream(self, request: LlmRequest, note: Note) -> Answer | AnswerStream:
         """The model's own stream. Its first piece is waited for: what fails before it is an answer of status 400."""
         try:
-            parsed = scoring_server._parse_json_data(request.body, self._model.metadata, self._input_schema)
-            pieces = iter(self._model.predict_stream(parsed.data, params=parsed.params))
+            parsed = scoring_server._parse_json_data(request.body, self.model.metadata, self._input_schema)
+            pieces = iter(self.model.predict_stream(parsed.data, params=parsed.params))
             first = next(pieces, _END)
         except Exception as exc:  # noqa: BLE001 - as in _score
             return _refusal_of(exc, note)
         return AnswerStream(_events(first, pieces, request, note), note)
+
+
+class _Failing:
+    """In place of a model that has been asked already, and failed."""
+
+    def __init__(self, metadata: Model, error: Exception) -> None:
+        self.metadata = metadata
+        self._error = error
+
+    def predict(self, _data: Any, params: Any = None) -> Any:
+        raise self._error
 
 
 def _events(first: Any, pieces: Iterator[Any], request: LlmRequest, note: Note) -> Generator[bytes, None, None]:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from math import ceil
 
 from penstock.domain.errors import DeadlineExceeded, InternalError, ResourceExhausted, TemporarilyUnavailable
 from penstock.domain.routing import RoutedEntity
@@ -58,6 +59,7 @@ class Backend:
         self._unready_since_s: float | None = time.monotonic()
         self._hold_timer: asyncio.TimerHandle | None = None
         self._is_retired = False
+        self._is_closing = False
         self._is_observing = False
         self._deadlines = Deadlines(self._expire)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,10 +107,32 @@ class Backend:
         self._waiting = deque(waiting for waiting in self._waiting if waiting.is_wanted)
         return len(self._waiting) < max(self.entity.queue_size, sum(max(link.room, 0) for link in self._links))
 
+    def take_over(self, call: Call) -> None:
+        """Take a call that has waited elsewhere: with what is left of its time, and whatever waits here already."""
+        left_s = call.ends_by_s - asyncio.get_running_loop().time()
+        if call.deadline is not None:
+            call.deadline.cancel()
+        call.deadline = self._deadlines.add(ceil(max(left_s, 0)), call)  # whole seconds: a lane of deadlines for each
+        call.watch(partial(self._leave, call))
+        (self._alone if call.is_alone else self._waiting).append(call)
+        if self.entity.is_asleep:
+            self._open_links()
+        self.on_room()
+
     def retire(self) -> None:
-        """No new calls will come: close the links once the last one is answered."""
+        """No new calls will come: what waits moves on, and the links close once what was sent is answered."""
         self._is_retired = True
+        self._move_on()
         self._close_if_idle()
+
+    def _move_on(self) -> None:
+        """The replicas are about to go: no call is to wait for them any more."""
+        held = [*self._waiting, *self._alone]
+        self._waiting = deque(call for call in self._waiting if call.move_on is None)
+        self._alone = deque(call for call in self._alone if call.move_on is None)
+        for call in held:
+            if call.is_wanted and call.move_on is not None:
+                call.move_on(call)
 
     async def close(self) -> None:
         """Close all links now."""
@@ -179,6 +203,8 @@ class Backend:
                 self._alone.appendleft(call)
             elif call.state is CallState.STARTED:
                 call.refuse(self._ended())
+        if self._is_retired:
+            self._move_on()
         self.on_room()
 
     def _ended(self) -> InternalError:
@@ -263,8 +289,8 @@ class Backend:
         ]
 
     def _close_if_idle(self) -> None:
-        if self._is_retired and not self._calls():
-            self._is_retired = False
+        if self._is_retired and not self._is_closing and not self._calls():
+            self._is_closing = True
             self._spawn(self.close())
 
     def _spawn(self, work: Awaitable[None]) -> None:

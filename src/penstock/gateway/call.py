@@ -83,6 +83,7 @@ class Call:
         "is_idempotent",
         "lane",
         "meta",
+        "move_on",
         "request_id",
         "state",
     )
@@ -96,6 +97,7 @@ class Call:
         on_end: OnEnd | None = None,
         stand_in: "Callable[[Call], Recipient] | None" = None,
         capture: Capture | None = None,
+        move_on: "Callable[[Call], None] | None" = None,
     ) -> None:
         """Begin its life.
 
@@ -107,11 +109,13 @@ class Call:
             on_end: told the answer's status and its seconds.
             stand_in: makes who waits on when the recipient leaves a call that a replica has begun; without it nobody.
             capture: logs it; without it nothing is logged.
+            move_on: finds another way for it, if that to this entity ends while it waits.
         """
         self._recipient = recipient
         self._on_end = on_end
         self._stand_in = stand_in
         self._capture = capture
+        self.move_on = move_on
         self.entity_name = entity_name
         self.body = body
         self.request_id = next(_ids)
@@ -152,6 +156,11 @@ class Call:
     def ends_by_s(self) -> float:
         """When it will have been answered, by the loop's clock."""
         return self.arrived_s if self.lane is None else self.lane.get(self, self.arrived_s)
+
+    def turn_to(self, entity_name: str, on_end: OnEnd, capture: Capture | None) -> None:
+        """Another served entity is to answer; it is logged as that one's, if it is logged."""
+        self.entity_name, self._on_end = entity_name, on_end
+        self._capture = None if self._capture is None else capture
 
     def watch(self, on_gone: Callable[[], None]) -> None:
         """Be told if the recipient goes away before it has the whole answer."""

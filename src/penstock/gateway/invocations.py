@@ -71,7 +71,9 @@ class Invocations:
             raise UnsupportedMediaType("The content type is none that the scorer reads; it is too long.")
         asked = Asked(access.principal, target.endpoint.id, entity_name, api, content_type or _DEFAULT_CONTENT_TYPE)
         generation = self._table.generation
-        return Passage(target, asked, access, generation, self._meter.record, self._orphans.adopt, self._captures)
+        return Passage(
+            target, asked, access, generation, self._meter.record, self._orphans.adopt, self._move, self._captures
+        )
 
     def begin(self, exchange: Exchange, passage: Passage) -> Sink:
         """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it.
@@ -121,7 +123,18 @@ class Invocations:
         backend, on_end, capture = passage.choose(self._draw)
         if capture is not None and not capture.is_drawn(self._draw):
             capture = None
-        backend.submit(Call(exchange, backend.entity.name, passage.meta, body, on_end, passage.stand_in, capture))
+        name, stand_in, move_on = backend.entity.name, passage.stand_in, passage.move_on
+        backend.submit(Call(exchange, name, passage.meta, body, on_end, stand_in, capture, move_on))
+
+    def _move(self, passage: Passage, call: Call) -> None:
+        """A call's way has ended before a replica began with it: it goes the way that the current table has."""
+        try:
+            backend, on_end, capture = self._renewed(passage).choose(self._draw)
+        except PenstockError as exc:
+            call.refuse(exc)
+            return
+        call.turn_to(backend.entity.name, on_end, capture)
+        backend.take_over(call)
 
     def _is_sent_again(self, exchange: Exchange, passage: Passage, body: bytes) -> bool:
         """Whether the request finds the work that it left, here or at another gateway."""

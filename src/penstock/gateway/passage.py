@@ -34,7 +34,18 @@ class Way(NamedTuple):
 class Passage:
     """From a request's head to the served entities of an endpoint."""
 
-    __slots__ = ("_entity_name", "_target", "_thresholds", "_ways", "access", "asked", "generation", "meta", "stand_in")
+    __slots__ = (
+        "_entity_name",
+        "_target",
+        "_thresholds",
+        "_ways",
+        "access",
+        "asked",
+        "generation",
+        "meta",
+        "move_on",
+        "stand_in",
+    )
 
     def __init__(
         self,
@@ -44,6 +55,7 @@ class Passage:
         generation: int,
         record: Callable[[str, str, int, float], None],
         adopt: Callable[[Asked, Call], Recipient],
+        move: "Callable[[Passage, Call], None]",
         captures: Captures | None = None,
     ) -> None:
         """Settle what can be.
@@ -55,6 +67,7 @@ class Passage:
             generation: of the table that `target` is from.
             record: counts an answer: endpoint, entity, status, seconds.
             adopt: makes what stands in for a client that has left.
+            move: finds a new way for a call that went through this passage and still waits when its way ends.
             captures: make what logs predictions.
         """
         endpoint = target.endpoint.name
@@ -63,6 +76,7 @@ class Passage:
         self.generation = generation
         self.meta = MetaForm(RequestMeta(asked.content_type.decode("latin-1"), asked.api, endpoint=endpoint))
         self.stand_in = partial(adopt, asked)
+        self.move_on = partial(move, self)
         self._target = target
         self._entity_name = asked.entity_name
         self._thresholds = target.thresholds

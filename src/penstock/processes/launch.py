@@ -112,6 +112,14 @@ class CheckLaunch(Launch, frozen=True, kw_only=True):
     request_timeout_s: float
 
 
+class PredictLaunch(CheckLaunch, frozen=True, kw_only=True):
+    """What a process is told that times `predict` of one model and ends."""
+
+    body: bytes | None
+    """The request whose input it is called with; None for the model's own example."""
+    seconds: float
+
+
 _L = TypeVar("_L", bound=Launch)
 
 

@@ -11,27 +11,28 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 
 from penstock.domain.environment import EnvManager
 from penstock.domain.model_check import ModelCheck, Preflight, Sample, is_example_asked
-from penstock.domain.model_traits import ModelTraits
-from penstock.domain.prediction import ExecutorKind, Query
-from penstock.flavors.example import read_example
+from penstock.domain.prediction import Query
+from penstock.flavors.example import Example, read_example
 from penstock.flavors.failed_file import failed_file
+from penstock.flavors.fast_path import FastPath
 from penstock.flavors.judgement import Judgement, judge
 from penstock.flavors.pyfunc import Predictor, load, one_line, root_cause
+from penstock.processes.check_plan import Plan
+from penstock.processes.tiering import Report, choose_tier
 from penstock.runtime.own_memory import own_memory
 from penstock.worker.server import MAX_ANSWER_BYTES
 
 _MAX_REASON = 1000
-_MIN_TIMEOUT_S = 60.0
-"""The example may take as long as a request, and at least this: the first use of a model is its slowest."""
 _NO_SIGNATURE = "It was logged without a signature, so its inputs are not checked and not described."
 
 
@@ -43,54 +44,22 @@ class CheckFailed(Exception):
         self.check = check
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to check, and how."""
+class Checked(NamedTuple):
+    """A model that is fit to be served."""
 
-    folder: Path
-    name: str
-    """What to call the model in messages."""
-    traits: ModelTraits
-    executor: ExecutorKind
-    timeout_s: float
-    """How long its example may take."""
-    preflight: Preflight = Preflight.FULL
-    python_environment: str = ""
-    """Name of the Python environment that was built for it; empty for Penstock's own."""
-    is_forked: bool = False
-    earlier: ModelCheck | None = None
-    """What an earlier replica of the same deployment found out."""
+    predictor: Predictor
+    check: ModelCheck
+    fast_path: FastPath | None
+    """Its short way, if it has one."""
 
 
-def plan_for(
-    folder: Path,
-    name: str,
-    traits: ModelTraits,
-    environment: Mapping[str, str],
-    request_timeout_s: float,
-    *,
-    python_environment: str = "",
-    is_forked: bool = False,
-    earlier: ModelCheck | None = None,
-) -> Plan:
-    """The plan for a model whose served entity has these `environment_vars`, which are checked already."""
-    return Plan(
-        folder,
-        name,
-        traits,
-        ExecutorKind(environment.get("PENSTOCK_EXECUTOR", traits.executor)),
-        max(request_timeout_s, _MIN_TIMEOUT_S),
-        Preflight(environment.get("PENSTOCK_PREFLIGHT", Preflight.FULL)),
-        python_environment,
-        is_forked,
-        earlier,
-    )
+def check_model(plan: Plan, on_hang: Callable[[CheckFailed], None], on_change: Report = lambda _: None) -> Checked:
+    """Load a model, ask it its example, if it is to be asked, and find the shortest way to it.
 
-
-def check_model(plan: Plan, on_hang: Callable[[CheckFailed], None]) -> tuple[Predictor, ModelCheck]:
-    """Load a model and ask it its example, if it is to be asked.
-
-    If the example takes too long, `on_hang` is called in a thread of its own, and then this process ends.
+    Args:
+        plan: what to find out.
+        on_hang: called in a thread of its own if the example takes too long; this process ends after it.
+        on_change: told if what was found turns out wrong while the model serves.
 
     Raises:
         CheckFailed: it cannot be loaded, or does not answer its own example; its traceback is printed.
@@ -113,17 +82,22 @@ def check_model(plan: Plan, on_hang: Callable[[CheckFailed], None]) -> tuple[Pre
         raise CheckFailed(f"Loading {plan.name} failed: {_reason(exc, plan.folder)}.", check) from exc
     problems = () if predictor.has_signature else (_NO_SIGNATURE,)
     check = replace(check, load_s=_seconds_since(started_s), problems=problems)
-    return predictor, _measured(_sampled(plan, predictor, check, on_hang), plan.earlier)
+    example = read_example(predictor.metadata, plan.folder)
+    check = _sampled(plan, predictor, check, example, on_hang)
+    examples = [example.body] if example.body is not None and check.sample is Sample.ANSWERED else []
+    fast_path, check = choose_tier(plan, predictor, check, examples, on_change)
+    return Checked(predictor, _measured(check, plan.earlier), fast_path)
 
 
-def _sampled(plan: Plan, predictor: Predictor, check: ModelCheck, on_hang: Callable[[CheckFailed], None]) -> ModelCheck:
+def _sampled(
+    plan: Plan, predictor: Predictor, check: ModelCheck, example: Example, on_hang: Callable[[CheckFailed], None]
+) -> ModelCheck:
     """The check with what came of the example."""
     if not is_example_asked(plan.preflight, is_talking=plan.traits.is_talking, earlier=plan.earlier):
         if plan.earlier is None or plan.preflight is Preflight.LOAD:
             return replace(check, sample=Sample.SKIPPED)
         earlier = plan.earlier
         return replace(check, sample=earlier.sample, sample_ms=earlier.sample_ms, problems=earlier.problems)
-    example = read_example(predictor.metadata, plan.folder)
     if example.body is None:
         return replace(check, sample=Sample.NO_EXAMPLE, problems=(*check.problems, example.problem))
     hung = _failed(plan, check, f"its own input example was not answered within {plan.timeout_s:g} s")

@@ -14,9 +14,10 @@ from penstock.domain.model_traits import ModelTraits
 from penstock.domain.served_entity import ModelVersion
 from penstock.faults import fault_point
 from penstock.flavors.pyfunc import one_line, root_cause
+from penstock.processes.check_plan import plan_for
 from penstock.processes.launch import WorkerLaunch, begin, forget_instructions, report_failure, report_ready
 from penstock.processes.model_environment import EnvironmentUnusable, settle
-from penstock.processes.preflight import CheckFailed, check_model, plan_for
+from penstock.processes.preflight import CheckFailed, check_model
 from penstock.runtime.rlimits import confine_this_process
 from penstock.settings import Home
 from penstock.stores.artifacts import fetch_model
@@ -48,7 +49,11 @@ def main(*, is_forked: bool = False) -> None:
         earlier=launch.earlier_check,
     )
     try:
-        predictor, check = check_model(plan, lambda hung: _report(launch, str(hung), hung.check))
+        checked = check_model(
+            plan,
+            lambda hung: _report(launch, str(hung), hung.check),
+            lambda changed: report_ready(launch, changed, environment),
+        )
     except CheckFailed as exc:
         _report(launch, str(exc), exc.check)
         sys.exit(1)
@@ -56,13 +61,21 @@ def main(*, is_forked: bool = False) -> None:
     how = "forked" if is_forked else "started afresh"
     elapsed_s = time.perf_counter() - started_s
     where = f"environment {environment}" if environment else "Penstock's own environment"
+    check = checked.check
     told = f"executor {plan.executor}, input example: {check.sample}"
     _log.info("%s, ready after %.3f s, %s, %s", how, elapsed_s, told, where)
+    _log.info("predict tier %s, batches of up to %d: %s", check.predict_tier, check.batch_limit, check.tier.reason)
     is_idempotent = own.get("PENSTOCK_IDEMPOTENT", "true" if traits.is_idempotent else "false") == "true"
     fault_point("replica-before-ready")
     report_ready(launch, check, environment)
     listener = socket.socket(fileno=launch.listen_fd)
-    Server(listener, predictor.answer, plan.executor, is_idempotent=is_idempotent).run()
+    Server(
+        listener,
+        checked.predictor.answer,
+        plan.executor,
+        is_idempotent=is_idempotent,
+        batch_model=checked.fast_path,
+    ).run()
 
 
 def _at_home(launch: WorkerLaunch) -> tuple[Path, str, ModelTraits]:

@@ -314,6 +314,7 @@ class ProcessTree:
                 self._take_report(child, msgspec.json.decode(line, type=StatusReport))
 
     def _take_report(self, child: Child, report: StatusReport) -> None:
+        has_learned = report.check not in {None, child.check}
         child.check = report.check or child.check
         if not report.ready:
             child._reported_failure = True
@@ -326,6 +327,8 @@ class ProcessTree:
             child._capture.log = CappedLog(child.plan.run_log)
         if child.state is ReplicaState.STARTING:
             child.state = ReplicaState.READY
+            self._on_change()
+        elif has_learned:
             self._on_change()
 
     def _reap(self) -> None:

@@ -15,6 +15,9 @@ def encode_check(check: ModelCheck) -> dict[str, Any]:
         "peak_memory_bytes": check.peak_memory_bytes,
         "executor": check.executor.value,
         "is_forked": check.is_forked,
+        "predict_tier": check.predict_tier.value,
+        "tier_reason": check.tier.reason,
+        "batch_limit": check.batch_limit,
         "environment": {
             "manager": check.env_manager,
             "python": check.python_version,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from penstock.domain.access import Level
+from penstock.domain.batching import MAX_BATCH_LIMIT
 from penstock.domain.confinement import RANGES as CONFINEMENT_RANGES
 from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
 from penstock.domain.environment import EnvManager
@@ -17,6 +18,7 @@ from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.following import check_followed_alias
 from penstock.domain.model_check import Preflight
 from penstock.domain.names import check_environment_variable, check_served_entity_name
+from penstock.domain.predict_tier import PredictTier
 from penstock.domain.prediction import ExecutorKind
 from penstock.domain.requests import ConfigRequest, EntityRequest
 from penstock.domain.secrets import reference_in
@@ -219,12 +221,16 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_number(environment, at, "PENSTOCK_REQUEST_TIMEOUT_S", float, 0.1, 3600)
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
     _check_number(environment, at, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", float, 1, 2_592_000)
+    _check_number(environment, at, "PENSTOCK_BATCH_LIMIT", int, 1, MAX_BATCH_LIMIT)
+    _check_number(environment, at, "PENSTOCK_BATCH_TOLERANCE", float, 0, 1)
     for name, (low, high) in CONFINEMENT_RANGES.items():
         _check_number(environment, at, name, int, low, high)
     _check_choice(environment, at, "PENSTOCK_EXECUTOR", tuple(ExecutorKind))
     _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
     _check_choice(environment, at, "PENSTOCK_ENV_MANAGER", tuple(EnvManager))
     _check_choice(environment, at, "PENSTOCK_PREFLIGHT", tuple(Preflight))
+    _check_choice(environment, at, "PENSTOCK_PREDICT_TIER", tuple(PredictTier))
+    _check_choice(environment, at, "PENSTOCK_ONNX_CONVERSION", ("off", "on"))
 
 
 def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:
@@ -348,6 +354,7 @@ def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]
         "replicas": {"ready": status.ready, "starting": status.starting, "draining": status.draining},
     }
     if status.check is not None:
+        state["predict_tier"] = status.tier.value
         state["check"] = encode_check(status.check)
     return {**encode_entity(entity), "state": state}
 

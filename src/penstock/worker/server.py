@@ -2,7 +2,8 @@
 
 The loop takes what has arrived on all connections: requests, which wait in the order they came, and cancellations,
 which take a waiting one away or end a stream. The executor decides where a request is worked on: `process` blocks the
-loop with one at a time and looks at the connections in between; `threads` works on four beside the loop.
+loop and looks at the connections in between; `threads` works on four beside the loop. With `process`, a model that can
+be asked several queries at a time is asked all that wait when the loop looks: it never waits for more of them.
 After SIGTERM it says goodbye: a HELLO with no room. Gateways send nothing more then, and close their connections once
 everything is answered; the loop ends with the last of them. New connections wait at the listener, which the supervisor
 holds open, for the next process in this slot.
@@ -18,10 +19,24 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from penstock.domain.prediction import EVENT_STREAM, JSON, Answer, AnswerStream, ExecutorKind, Model, Note, Query
+import msgspec
+
+from penstock.domain.prediction import (
+    EVENT_STREAM,
+    JSON,
+    Answer,
+    AnswerStream,
+    BatchModel,
+    ExecutorKind,
+    Model,
+    Note,
+    Query,
+)
 from penstock.wire.errors import error_body
 from penstock.wire.frames import (
     CHUNK_BYTES,
@@ -91,12 +106,16 @@ class Server:
         executor: ExecutorKind = ExecutorKind.PROCESS,
         *,
         is_idempotent: bool = False,
+        batch_model: BatchModel | None = None,
     ) -> None:
+        """Prepare to serve; `batch_model` is the same model, if it can be asked several queries at a time."""
         self._listener = listener
         self._is_idempotent = is_idempotent
         self._model = model
         self._slots = SLOTS[executor]
         self._pool = None if executor is ExecutorKind.PROCESS else ThreadPoolExecutor(self._slots, "slot")
+        self._batch_model = batch_model if executor is ExecutorKind.PROCESS else None
+        self._batch_limit = 1 if self._batch_model is None else self._batch_model.batch_limit
         self._selector = selectors.DefaultSelector()
         self._peers: set[_Peer] = set()
         self._waiting: deque[_Job] = deque()
@@ -116,29 +135,43 @@ class Server:
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         while self._waiting or self._running or self._peers or not self._is_draining:
-            has_work = self._waiting and len(self._running) < self._slots
-            self._look(0 if has_work else None)
+            if self._waiting and len(self._running) < self._slots:
+                self._look(0)
+            elif self._batch_model is None or not self._batch_model.wants_idle_time:
+                self._look(None)
+            elif not self._look(0):
+                self._batch_model.use_idle_time()
             if self._is_draining and not self._has_said_goodbye:
                 self._say_goodbye()
-            while self._waiting and len(self._running) < self._slots:
-                job = self._waiting.popleft()
-                if job.peer.is_gone:
-                    continue
-                self._running.add(job)
-                if self._pool is None:
-                    self._work(job)
-                    break  # what came meanwhile may be a cancellation
-                self._pool.submit(self._work_in_thread, job)
+            if self._pool is None:
+                self._work_on_batch()
+            else:
+                self._hand_to_threads(self._pool)
 
-    def _look(self, timeout_s: float | None) -> None:
-        """Take what has arrived."""
-        for key, _ in self._selector.select(timeout_s):
+    def _work_on_batch(self) -> None:
+        """Work on what waits, as much as the model takes at a time; what comes meanwhile may be a cancellation."""
+        jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_limit))]
+        if jobs:
+            self._running.update(jobs)
+            self._work(jobs)
+
+    def _hand_to_threads(self, pool: ThreadPoolExecutor) -> None:
+        while self._waiting and len(self._running) < self._slots:
+            job = self._waiting.popleft()
+            self._running.add(job)
+            pool.submit(self._work_in_thread, job)
+
+    def _look(self, timeout_s: float | None) -> bool:
+        """Take what has arrived; whether anything has."""
+        found = self._selector.select(timeout_s)
+        for key, _ in found:
             if key.fileobj is self._listener:
                 self._accept()
             elif key.fileobj == self._wake_read:
                 os.read(self._wake_read, 512)
             else:
                 self._read(key.data)
+        return bool(found)
 
     def _drain(self, _signal: int, _frame: object) -> None:
         self._is_draining = True
@@ -162,7 +195,7 @@ class Server:
         peer = _Peer(connection)
         self._peers.add(peer)
         self._selector.register(connection, selectors.EVENT_READ, peer)
-        peer.send(self._hello(self._slots, WINDOW))
+        peer.send(self._hello(self._slots, max(WINDOW, self._batch_limit - self._slots)))
 
     def _read(self, peer: _Peer) -> None:
         try:
@@ -170,13 +203,13 @@ class Server:
             if count == 0:
                 self._close(peer)
                 return
-            for frame in peer.decoder.feed(self._buffer[:count]):
-                if frame.type is FrameType.REQUEST:
-                    meta, body = split_request(frame.payload)
+            for kind, request_id, payload in peer.decoder.cut(self._buffer[:count]):
+                if kind == FrameType.REQUEST:
+                    meta, body = split_request(payload)
                     query = Query(body, meta.content_type, meta.api, meta.request_id, meta.endpoint)
-                    self._waiting.append(_Job(peer, frame.request_id, query))
-                elif frame.type is FrameType.CANCEL:
-                    self._cancel(peer, frame.request_id)
+                    self._waiting.append(_Job(peer, request_id, query))
+                elif kind == FrameType.CANCEL:
+                    self._cancel(peer, request_id)
         except (OSError, ProtocolError) as exc:
             _log.warning("a gateway's connection broke: %s", exc)
             self._close(peer)
@@ -197,7 +230,7 @@ class Server:
 
     def _work_in_thread(self, job: _Job) -> None:
         try:
-            self._work(job)
+            self._work([job])
         except BaseException as exc:  # noqa: BLE001 - exit() in a model ends its process; here it has only a thread
             _log.exception("a request could not be answered")
             message = f"The replica failed on this request: {type(exc).__name__}."
@@ -206,21 +239,31 @@ class Server:
             with contextlib.suppress(BlockingIOError):  # a full pipe wakes the loop as well
                 os.write(self._wake_write, b"\0")
 
-    def _work(self, job: _Job) -> None:
-        job.peer.send(encode(FrameType.STARTED, job.request_id))
+    def _work(self, jobs: list[_Job]) -> None:
+        """Answer these; what is whole leaves in one write for each gateway."""
+        _send([(job, encode(FrameType.STARTED, job.request_id)) for job in jobs])
         started = time.perf_counter_ns()
-        frames: list[bytes] = []
+        streams: list[tuple[_Job, AnswerStream]] = []
+        whole: list[tuple[_Job, Answer]] = []
         try:
-            answer = self._model(job.query)
-            if isinstance(answer, AnswerStream):
-                self._send_stream(job, answer)
-            else:
-                frames += _frames(job.request_id, answer)
+            for job, answer in zip(jobs, self._answer(jobs), strict=True):
+                if isinstance(answer, AnswerStream):
+                    streams.append((job, answer))
+                else:
+                    whole.append((job, answer))
+            elapsed_us = _us_since(started)
+            _send([(job, _whole(job.request_id, answer, elapsed_us)) for job, answer in whole])
+            for job, stream in streams:
+                self._send_stream(job, stream)
+                end = _end(_us_since(started), stream.note)
+                job.peer.send(encode_struct(FrameType.END, job.request_id, end))
         finally:
-            self._running.discard(job)
-        elapsed_us = (time.perf_counter_ns() - started) // 1000
-        frames.append(encode_struct(FrameType.END, job.request_id, _end(elapsed_us, answer.note)))
-        job.peer.send(b"".join(frames))
+            self._running.difference_update(jobs)
+
+    def _answer(self, jobs: list[_Job]) -> Sequence[Answer | AnswerStream]:
+        if self._batch_model is None:
+            return [self._model(job.query) for job in jobs]
+        return self._batch_model.answer_all([job.query for job in jobs])
 
     def _send_stream(self, job: _Job, answer: AnswerStream) -> None:
         head = Head(200, EVENT_STREAM, is_stream=True)
@@ -242,13 +285,29 @@ def _away_from_streams(connection: socket.socket) -> socket.socket:
         return socket.socket(fileno=fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, _STDERR + 1))
 
 
-def _frames(request_id: int, answer: Answer) -> list[bytes]:
-    """A whole answer, all but its END."""
+def _send(frames: Iterable[tuple[_Job, bytes]]) -> None:
+    """Send frames of requests, in one write for each gateway."""
+    by_peer: dict[_Peer, list[bytes]] = {}
+    for job, data in frames:
+        by_peer.setdefault(job.peer, []).append(data)
+    for peer, pieces in by_peer.items():
+        peer.send(b"".join(pieces))
+
+
+def _whole(request_id: int, answer: Answer, elapsed_us: int) -> bytes:
+    """A whole answer's frames."""
     status, body, content_type = answer.status, answer.body, answer.content_type
     if len(body) > MAX_ANSWER_BYTES:
         message = f"The model's answer of {len(body)} bytes is over the limit of {MAX_ANSWER_BYTES} bytes."
         status, body, content_type = 400, error_body("BAD_REQUEST", message), JSON
-    return [encode_struct(FrameType.HEAD, request_id, Head(status, content_type)), *_chunks(request_id, body)]
+    head = encode(FrameType.HEAD, request_id, _head(status, content_type))
+    end = encode_struct(FrameType.END, request_id, _end(elapsed_us, answer.note))
+    return b"".join([head, *_chunks(request_id, body), end])
+
+
+@lru_cache(maxsize=64)
+def _head(status: int, content_type: str) -> bytes:
+    return msgspec.json.encode(Head(status, content_type))
 
 
 def _chunks(request_id: int, data: bytes) -> list[bytes]:
@@ -258,3 +317,7 @@ def _chunks(request_id: int, data: bytes) -> list[bytes]:
 
 def _end(execution_us: int, note: Note) -> End:
     return End(execution_us, note.client_request_id, note.usage_context, note.input_tokens, note.output_tokens)
+
+
+def _us_since(started_ns: int) -> int:
+    return (time.perf_counter_ns() - started_ns) // 1000

@@ -22,6 +22,8 @@ from unit.builders import CHECK
         ("models:/iris/1", ["X"], 2, "wanted NAME=VALUE"),
         ("models:/iris/1", ["1X=1"], 2, "--env"),
         ("models:/iris/1", ["PENSTOCK_EXECUTOR=many"], 2, "--env.PENSTOCK_EXECUTOR"),
+        ("models:/iris/1", ["PENSTOCK_ONNX_CONVERSION=maybe"], 2, "--env.PENSTOCK_ONNX_CONVERSION"),
+        ("models:/iris/1", ["PENSTOCK_PREDICT_TIER=fast"], 2, "--env.PENSTOCK_PREDICT_TIER"),
         ("models:/iris/1", ["KEY={{secrets/a/b}}"], 2, "give its value"),
         ("models:/iris/1", [], 3, "No stack runs"),
         ("models:/iris@champion", [], 3, "No stack runs"),

@@ -1,0 +1,1 @@
+"""What shows that a compiled input is MLflow's own: the oracle, the comparison, and cases for both."""

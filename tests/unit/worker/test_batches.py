@@ -1,0 +1,122 @@
+"""What waits when the replica looks is a batch; nobody waits for company, and each gets its own answer."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from penstock.wire.frames import Frame
+from penstock.wire.sockets import SocketFolder
+from support.stack import wait_for
+from unit.worker.test_server import CHUNK, END, HEAD, STARTED, Replica, body_of, release, request, types
+
+LIMIT = 8
+SCRIPT = Path(__file__).parent / "batch_replica.py"
+Start = Callable[[int], Replica]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started = []
+
+    def start_one(limit: int) -> Replica:
+        address = SocketFolder(tmp_path).address("r.sock")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen()
+            os.set_inheritable(listener.fileno(), True)
+            command = [sys.executable, str(SCRIPT), str(listener.fileno()), str(limit)]
+            started.append(Replica(subprocess.Popen(command, pass_fds=(listener.fileno(),)), address, tmp_path))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        one.end()
+
+
+def answers(frames: list[Frame]) -> dict[int, bytes]:
+    """Bodies by request."""
+    ids = {frame.request_id for frame in frames}
+    return {number: body_of([frame for frame in frames if frame.request_id == number]) for number in ids}
+
+
+def test_p4_3_what_waits_is_taken_together_and_one_alone_at_once(start: Start) -> None:
+    server = start(LIMIT)
+    gateway, fifo = server.gateway(), server.fifo("hold")
+    gateway.ask(1, f"hold {fifo}")
+    assert gateway.frame() == Frame(STARTED, 1, b""), "it does not wait for others"
+    gateway.send(b"".join(request(number, f"echo {number}") for number in range(2, 13)))
+    release(fifo)
+    assert body_of(gateway.answer(1)) == b"released of 1"
+    frames = [gateway.frame() for _ in range(11 * 4)]
+    assert {number: body.split()[0] for number, body in answers(frames).items()} == {
+        number: str(number).encode() for number in range(2, 13)
+    }
+    sizes = sorted(int(body.split()[-1]) for body in answers(frames).values())
+    assert sizes == [3] * 3 + [LIMIT] * LIMIT
+    assert types(frames)[:LIMIT] == [STARTED] * LIMIT, "all of a batch are begun before any is answered"
+    for number in range(2, 13):
+        assert types([frame for frame in frames if frame.request_id == number]) == [STARTED, HEAD, CHUNK, END]
+
+
+def test_p4_3_gateways_get_their_own_answers(start: Start) -> None:
+    server = start(LIMIT)
+    first, second, fifo = server.gateway(), server.gateway(), server.fifo("hold")
+    first.ask(1, f"hold {fifo}")
+    assert first.frame() == Frame(STARTED, 1, b"")
+    second.send(request(7, "echo second"))
+    first.send(request(7, "echo first"))
+    release(fifo)
+    first.answer(1)
+    assert body_of(first.answer(7)).startswith(b"first ")
+    assert body_of(second.answer(7)).startswith(b"second ")
+
+
+def test_p4_3_a_cancelled_query_is_not_in_the_batch(start: Start) -> None:
+    server = start(LIMIT)
+    gateway, fifo, marker = server.gateway(), server.fifo("hold"), server.folder / "touched"
+    gateway.ask(1, f"hold {fifo}")
+    gateway.frame()
+    gateway.ask(2, f"touch {marker}")
+    gateway.ask(3, "echo x")
+    gateway.cancel(2)
+    release(fifo)
+    gateway.answer(1)
+    assert body_of(gateway.answer(3)) == b"x    of 1"
+    assert not marker.exists()
+
+
+def test_p4_3_a_stream_in_a_batch_is_sent_after_what_is_whole(start: Start) -> None:
+    server = start(LIMIT)
+    gateway, fifo, lines = server.gateway(), server.fifo("hold"), server.fifo("lines")
+    gateway.ask(1, f"hold {fifo}")
+    gateway.frame()
+    gateway.ask(2, f"lines {lines}")
+    gateway.ask(3, "echo x")
+    release(fifo)
+    gateway.answer(1)
+    assert [(frame.type, frame.request_id) for frame in (gateway.frame(), gateway.frame())] == [
+        (STARTED, 2),
+        (STARTED, 3),
+    ]
+    assert body_of(gateway.answer(3)) == b"x    of 2"
+    with lines.open("wb", buffering=0) as stream:
+        stream.write(b"one\n")
+    assert body_of(gateway.answer(2)) == b"one\n"
+
+
+def test_p4_3_the_window_is_as_wide_as_a_batch(start: Start) -> None:
+    hello = start(64).gateway().hello
+    assert (hello.slots, hello.window) == (1, 63)
+
+
+def test_p4_2_idle_time_comes_when_nobody_waits(start: Start) -> None:
+    server = start(LIMIT)
+    gateway, marker = server.gateway(), server.folder / "rested"
+    gateway.ask(1, f"rest {marker}")
+    gateway.answer(1)
+    wait_for(marker.exists, "idle time to be used", 10)
