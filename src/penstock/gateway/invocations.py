@@ -12,12 +12,12 @@ from penstock.domain.routing import Access
 from penstock.gateway.call import Call
 from penstock.gateway.capture import Captures
 from penstock.gateway.encodings import unpacker_of
-from penstock.gateway.exchange import BodyBudget, Exchange, Sink
+from penstock.gateway.exchange import NOWHERE, BodyBudget, Exchange, Sink
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.passage import Passage
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
-from penstock.gateway.sinks import TAKEN, Discard, Unpacking, WholeBody
+from penstock.gateway.sinks import Discard, Unpacking, WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.openai import model_of
 from penstock.wire.siblings import Asked
@@ -96,7 +96,7 @@ class Invocations:
             self._submit(exchange, passage, body)
         except PenstockError as exc:
             exchange.refuse(exc)
-        return TAKEN
+        return NOWHERE
 
     def begin_openai(self, exchange: Exchange, access: Access, api: Api) -> Sink:
         """The sink for a body whose `model` names the endpoint."""
