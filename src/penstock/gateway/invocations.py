@@ -121,7 +121,7 @@ class Invocations:
         if (self._orphans.by_key or self._elsewhere.by_key) and self._is_sent_again(exchange, passage, body):
             return
         backend, on_end, capture = passage.choose(self._draw)
-        if capture is not None and not capture.is_drawn(self._draw):
+        if capture is not None and capture.fraction < 1 and self._draw() >= capture.fraction:
             capture = None
         name, stand_in, move_on = backend.entity.name, passage.stand_in, passage.move_on
         backend.submit(Call(exchange, name, passage.meta, body, on_end, stand_in, capture, move_on))
