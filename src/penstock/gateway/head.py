@@ -10,6 +10,8 @@ _MAX_REMEMBERED = 1024
 _MAX_REMEMBERED_BYTES = 4 << 10
 """Of one head: all together take at most 4 MiB, and the objects that were made of them some more."""
 
+_NOTED = frozenset((b"authorization", b"content-type", b"content-length", b"content-encoding", b"expect"))
+
 Key = tuple[bytes, bytes, bytes | None, bytes | None]
 
 
@@ -47,7 +49,11 @@ class Head:
     def take(self, name: bytes, value: bytes) -> None:
         """A header came."""
         self.headers.append((name, value))
-        match name.lower():
+        if (field := name.lower()) in _NOTED:
+            self._note(field, value)
+
+    def _note(self, field: bytes, value: bytes) -> None:
+        match field:
             case b"authorization":
                 self.authorization = value
             case b"content-type":
