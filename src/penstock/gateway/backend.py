@@ -110,9 +110,9 @@ class Backend:
     def take_over(self, call: Call) -> None:
         """Take a call that has waited elsewhere: with what is left of its time, and whatever waits here already."""
         left_s = call.ends_by_s - asyncio.get_running_loop().time()
-        if call.deadline is not None:
-            call.deadline.cancel()
-        call.deadline = self._deadlines.add(ceil(max(left_s, 0)), call)  # whole seconds: a lane of deadlines for each
+        if call.lane is not None:
+            call.lane.pop(call, None)
+        call.lane = self._deadlines.add(ceil(max(left_s, 0)), call)  # whole seconds: a lane of deadlines for each
         call.watch(partial(self._leave, call))
         (self._alone if call.is_alone else self._waiting).append(call)
         if self.entity.is_asleep:
