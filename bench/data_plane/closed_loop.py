@@ -1,6 +1,6 @@
 """A client that keeps a number of connections busy: each sends the next request when its answer is there.
 
-    python bench/data_plane/closed_loop.py HOST:PORT TARGET TOKEN CONNECTIONS SECONDS
+    python bench/data_plane/closed_loop.py HOST:PORT TARGET TOKEN CONNECTIONS SECONDS [BODY]
 
 Prints one line of JSON: requests, errors, requests a second, latencies. It knows the answer's length from the first one
 and looks into nothing else, so that it costs less than what it measures.
@@ -71,13 +71,13 @@ def _length(head: bytes) -> int:
     return int(head[at : end if end >= 0 else len(head)])
 
 
-async def run(address: str, target: str, token: str, connections: int, seconds: float) -> dict[str, float]:
+async def run(address: str, target: str, token: str, connections: int, seconds: float, body: bytes) -> dict[str, float]:
     """The whole run."""
     host, _, port = address.rpartition(":")
     request = (
         f"POST {target} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-    ).encode() + BODY
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
     loop = asyncio.get_running_loop()
     until_s = time.perf_counter() + seconds
     clients: list[Client] = []
@@ -100,5 +100,6 @@ async def run(address: str, target: str, token: str, connections: int, seconds: 
 
 if __name__ == "__main__":
     gc.disable()
-    _, address, target, token, connections, seconds = sys.argv
-    print(json.dumps(uvloop.run(run(address, target, token, int(connections), float(seconds)))))
+    _, address, target, token, connections, seconds, *given = sys.argv
+    body = given[0].encode() if given else BODY
+    print(json.dumps(uvloop.run(run(address, target, token, int(connections), float(seconds), body))))

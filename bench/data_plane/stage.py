@@ -44,6 +44,10 @@ class Server:
     pid: int
     replica_pid: int
     home: Path
+    target: str = TARGET
+    token: str = TOKEN
+    body: str | None = None
+    """What clients send, if it is not what the echo replica gets."""
 
     def cpu_ns(self) -> int:
         """Processor time that it has used so far, all threads, user and system."""
@@ -77,7 +81,8 @@ def routing_table(**endpoint: Any) -> RoutingTable:
 def client(server: Server, connections: int, seconds: float) -> dict[str, Any]:
     """What a closed loop of that many connections saw."""
     script = str(HERE / "closed_loop.py")
-    arguments = [server.address, TARGET, TOKEN, str(connections), str(seconds)]
+    arguments = [server.address, server.target, server.token, str(connections), str(seconds)]
+    arguments += [] if server.body is None else [server.body]
     done = subprocess.run(
         [sys.executable, script, *arguments], stdout=subprocess.PIPE, check=True, timeout=seconds + 60
     )

@@ -1,7 +1,6 @@
 """What is logged of predictions: which of them, how much of each, and what all to one served entity have in common."""
 
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -26,13 +25,10 @@ class Capture:
 
     def __init__(self, spool: SpoolWriter, context: Context, max_body_bytes: int) -> None:
         self._spool = spool
-        self._fraction = context.sampling_fraction
+        self.fraction = context.sampling_fraction
+        """The share of calls that are to be logged; less than 1 has to be drawn."""
         self._context = msgspec.json.encode(context)
         self._max_body_bytes = max_body_bytes
-
-    def is_drawn(self, draw: Callable[[], float]) -> bool:
-        """Whether the next prediction is among those that are logged."""
-        return self._fraction >= 1 or draw() < self._fraction
 
     def log(
         self,

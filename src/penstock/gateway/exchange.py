@@ -57,6 +57,21 @@ class Sink(Protocol):
         """The client is gone."""
 
 
+class _Nowhere:
+    def feed(self, data: bytes) -> None:
+        """Nobody wants it."""
+
+    def complete(self) -> None:
+        """Nobody waits for it."""
+
+    def abandon(self) -> None:
+        """Nothing to undo."""
+
+
+NOWHERE: Sink = _Nowhere()
+"""Where the rest of a body goes that has been taken, or whose exchange is over."""
+
+
 class BodyBudget:
     """How much of clients' bodies a gateway holds in memory at a time, over all connections."""
 
@@ -253,6 +268,7 @@ class Exchange:
 
     def _finish(self) -> None:
         self._is_finished = True
+        self._sink = NOWHERE  # whoever takes a body knows its exchange: neither is to keep the other
         if self._budget is not None:
             self._budget.give_back(self._held)
             self._budget = None
@@ -336,6 +352,7 @@ class Exchange:
         self._end()
         if self._sink is not None:
             self._sink.abandon()
+            self._sink = NOWHERE
         if self.on_gone is not None and not was_finished:
             self.on_gone()
 

@@ -80,6 +80,8 @@ class HttpConnection(asyncio.Protocol):
         """The client is gone."""
         self._connections.discard(self)
         self._transport = None
+        self._is_deaf = True
+        del self._parser  # it holds us: together we would stay until somebody looks for cycles
         self.resume_writing()
         exchanges, self._exchanges = list(self._exchanges), deque()
         for exchange in exchanges:

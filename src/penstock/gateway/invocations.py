@@ -12,12 +12,12 @@ from penstock.domain.routing import Access
 from penstock.gateway.call import Call
 from penstock.gateway.capture import Captures
 from penstock.gateway.encodings import unpacker_of
-from penstock.gateway.exchange import BodyBudget, Exchange, Sink
+from penstock.gateway.exchange import NOWHERE, BodyBudget, Exchange, Sink
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.passage import Passage
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
-from penstock.gateway.sinks import TAKEN, Discard, Unpacking, WholeBody
+from penstock.gateway.sinks import Discard, Unpacking, WholeBody
 from penstock.gateway.table import CurrentTable
 from penstock.wire.openai import model_of
 from penstock.wire.siblings import Asked
@@ -96,7 +96,7 @@ class Invocations:
             self._submit(exchange, passage, body)
         except PenstockError as exc:
             exchange.refuse(exc)
-        return TAKEN
+        return NOWHERE
 
     def begin_openai(self, exchange: Exchange, access: Access, api: Api) -> Sink:
         """The sink for a body whose `model` names the endpoint."""
@@ -121,7 +121,7 @@ class Invocations:
         if (self._orphans.by_key or self._elsewhere.by_key) and self._is_sent_again(exchange, passage, body):
             return
         backend, on_end, capture = passage.choose(self._draw)
-        if capture is not None and not capture.is_drawn(self._draw):
+        if capture is not None and capture.fraction < 1 and self._draw() >= capture.fraction:
             capture = None
         name, stand_in, move_on = backend.entity.name, passage.stand_in, passage.move_on
         backend.submit(Call(exchange, name, passage.meta, body, on_end, stand_in, capture, move_on))

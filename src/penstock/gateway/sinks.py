@@ -35,22 +35,6 @@ class Discard:
         """Nothing to undo."""
 
 
-class Taken:
-    """For a body that has been taken already: nothing more comes."""
-
-    def feed(self, data: bytes) -> None:
-        """Nothing is to come."""
-
-    def complete(self) -> None:
-        """It was when it was taken."""
-
-    def abandon(self) -> None:
-        """Nothing to undo."""
-
-
-TAKEN = Taken()
-
-
 class WholeBody:
     """Keeps the body until it is whole; over the limit, or without room for it, it is discarded and refused.
 

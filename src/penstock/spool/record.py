@@ -116,8 +116,8 @@ def encode_record(
     notes: bytes = b"",
     request: bytes = b"",
     answer: bytes = b"",
-) -> tuple[bytes, bytes, bytes, bytes]:
-    """A record as four buffers, so that bodies are not copied."""
+) -> tuple[bytes, bytes]:
+    """A record as its prefix and its payload."""
     head = _HEAD.pack(
         kind,
         flags,
@@ -129,9 +129,8 @@ def encode_record(
         len(notes),
         len(request),
     )
-    checksum = crc32(answer, crc32(request, crc32(notes, crc32(head))))
-    length = _HEAD.size + len(notes) + len(request) + len(answer)
-    return _PREFIX.pack(length, checksum) + head, notes, request, answer
+    payload = b"".join((head, notes, request, answer))
+    return _PREFIX.pack(len(payload), crc32(payload)), payload
 
 
 def read_records(segment: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:

@@ -16,6 +16,7 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -60,7 +61,8 @@ WINDOW = 4
 MAX_ANSWER_BYTES = 256 << 20
 """A larger answer is refused: the gateway holds an answer whole before it passes it on."""
 _RECEIVE_BYTES = 128 << 10
-_SEND_TIMEOUT_S = 30.0
+_SEND_TIMEOUT_S = 30
+_SEND_TIMEOUT = struct.pack("@ll", _SEND_TIMEOUT_S, 0)
 _STDERR = 2
 
 _log = logging.getLogger(__name__)
@@ -191,7 +193,8 @@ class Server:
             connection = _away_from_streams(self._listener.accept()[0])
         except BlockingIOError:
             return
-        connection.settimeout(_SEND_TIMEOUT_S)
+        connection.setblocking(True)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)  # settimeout would poll each time
         peer = _Peer(connection)
         self._peers.add(peer)
         self._selector.register(connection, selectors.EVENT_READ, peer)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -10,19 +11,24 @@ import pytest
 
 from penstock.domain.errors import DeadlineExceeded
 from penstock.domain.prediction import Api
-from penstock.domain.routing import RoutedEndpoint
+from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
 from penstock.gateway.call import Call, CallState
 from penstock.gateway.capture import Captures
+from penstock.gateway.invocations import Invocations
+from penstock.gateway.load import LoadMeter
 from penstock.gateway.resends import Orphans
+from penstock.gateway.siblings import Siblings
+from penstock.gateway.table import CurrentTable
 from penstock.spool.record import Context, Flag, Kind, Record, read_records
 from penstock.spool.segments import segments
 from penstock.spool.writer import SpoolWriter
 from penstock.wire.event_stream import DONE
 from penstock.wire.frames import Head
 from penstock.wire.siblings import Asked
+from penstock.wire.sockets import SocketFolder
 from unit.clock import run_at_once
 from unit.gateway.bench import routed
-from unit.gateway.fakes import META, FakeExchange
+from unit.gateway.fakes import META, FakeClient, FakeExchange
 
 ASKED = Asked("ann", "e" * 32, None, Api.CHAT, b"application/json")
 NOTES = b'{"execution_us":7,"client_request_id":"mine"}'
@@ -197,18 +203,33 @@ def test_p4_5_nothing_is_logged_where_nothing_is_to_be(tmp_path: Path) -> None:
     scripted(tmp_path, script)
 
 
-def test_p4_5_a_share_is_drawn(tmp_path: Path) -> None:
-    endpoint = RoutedEndpoint("e" * 32, "x", 1, logged_fraction=0.25)
+@dataclass(eq=False)
+class AnsweringBackend:
+    """Answers every call."""
 
+    entity: RoutedEntity
+
+    def submit(self, call: Call) -> None:
+        call.state = CallState.STARTED
+        answer(call)
+
+
+def test_p4_5_a_share_is_drawn(tmp_path: Path) -> None:
     async def script(bench: Bench) -> None:
-        capture = Captures(bench.spool).capture(endpoint, routed("k-0"), ASKED)
-        assert capture is not None
-        assert [capture.is_drawn(lambda draw=draw: draw) for draw in (0.0, 0.249, 0.25, 0.999)] == [
-            True,
-            True,
-            False,
-            False,
-        ]
+        draws = iter([0.0, 0.0, 0.0, 0.249, 0.0, 0.25, 0.0, 0.999])  # of the entity, then of the log
+        table = CurrentTable(AnsweringBackend)  # type: ignore[arg-type]
+        endpoint = RoutedEndpoint("e" * 32, "x", 1, (routed("k-0"),), queriers=("user_name:ann",), logged_fraction=0.25)
+        table.swap(RoutingTable(1, {"x": endpoint}))
+        siblings = Siblings(SocketFolder(tmp_path), ())
+        draw = partial(next, draws)
+        invocations = Invocations(table, draw, LoadMeter(), bench.orphans, siblings, Captures(bench.spool))
+        passage = invocations.passage(Access("ann"), "x", None, Api.INVOCATIONS, None)
+        client = FakeClient(begin=lambda exchange: invocations.begin(exchange, passage))
+        for body in (b"1", b"2", b"3", b"4"):
+            await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n" + body)
+        assert [a.status for a in client.answers()] == [200] * 4
+        assert [record.request for record in bench.records()] == [b"1", b"2"]
+        assert {context.sampling_fraction for context in bench.contexts()} == {0.25}
 
     scripted(tmp_path, script)
 

@@ -1,6 +1,8 @@
 """Clients that keep a gateway waiting: idle, in the middle of a request, or with an answer that they do not read."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -165,3 +167,22 @@ def test_p4_4_answers_that_are_not_read_do_not_fill_the_memory() -> None:
         assert not last.transport.was_aborted, "what has been read does not count"
 
     watched(script, max_unread_bytes=1000)
+
+
+def test_p4_4_a_client_that_has_gone_leaves_nothing_behind_that_must_be_looked_for() -> None:
+    async def script(clients: Clients) -> None:
+        client = Client(clients)
+        client.send(GET * 2 + HEAD + b"x")
+        await asyncio.sleep(0.1)
+        assert client.statuses == [200, 200]
+        gone = weakref.ref(client.connection)
+        gc.collect()
+        gc.disable()
+        try:
+            client.connection.connection_lost(None)
+            del client
+            assert gone() is None
+        finally:
+            gc.enable()
+
+    watched(script)
