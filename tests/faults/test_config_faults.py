@@ -96,20 +96,21 @@ def test_r14_of_updates_at_once_one_is_accepted(arena: Stack, serve: Callable[..
     endpoint = serve("crowded", adder("1", replicas=1))
     rounds, at_once = fault.length(1, 10), 50
 
-    def update(number: int) -> int:
-        served = slow(8, **{f"V{i}": str(number) for i in range(20)})  # the first is not to end before the last is sent
+    def update(number: int, turn: int) -> int:
+        # Each is another config, so that the first does not end before the last is sent.
+        served = slow(5, **{f"V{i}": f"{turn}-{number}" for i in range(20)})
         return arena.call("PUT", f"{MANAGEMENT}/{endpoint}/config", {"served_entities": [served]}).status_code
 
     with fault.load(arena, endpoint) as clients:
         for number in range(rounds):
             with ThreadPoolExecutor(at_once) as pool:
-                statuses = list(pool.map(update, range(at_once)))
+                statuses = list(pool.map(update, range(at_once), [number] * at_once))
             assert sorted(statuses) == [200, *[409] * (at_once - 1)]
             accepted = statuses.index(200)
             config = arena.wait_ready(endpoint)["config"]
             assert config["config_version"] == number + 2
             (served,) = config["served_entities"]
-            assert served["environment_vars"] == {"LOAD_S": "8", **{f"V{i}": str(accepted) for i in range(20)}}
+            assert served["environment_vars"] == {"LOAD_S": "5", **{f"V{i}": f"{number}-{accepted}" for i in range(20)}}
         clients.go_on(0, in_all=2000)
     fault.note(updates=rounds * at_once)
     fault.assert_faultless()

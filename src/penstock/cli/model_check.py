@@ -12,7 +12,7 @@ from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.model_check import ModelCheck, Sample
 from penstock.domain.secrets import reference_in
 from penstock.processes.launch import CheckLaunch
-from penstock.wire.model_check import encode_check
+from penstock.wire.model_check import encode_check, encode_tier
 from penstock.wire.serving_endpoints import check_environment
 
 FINDINGS = ("FINDING", "VALUE")
@@ -45,7 +45,8 @@ class Outcome:
     def document(self) -> dict[str, Any]:
         """For `--json`."""
         check = None if self.check is None else encode_check(self.check)
-        return {"uri": self.uri, "passed": not self.failure, "message": self.failure, "check": check}
+        tier = {} if self.check is None else encode_tier(self.check)
+        return {"uri": self.uri, "passed": not self.failure, "message": self.failure, "check": check, **tier}
 
 
 def check_model(

@@ -96,6 +96,7 @@ class Child:
     _sleeps_next: bool = False
     """It is to sleep once its process has ended."""
     _renews_next: bool = False
+    _starts_at_once: bool = False
     """It is to have a new process once this one has ended."""
     _reason: str = ""
     _reported_failure: bool = False
@@ -208,11 +209,12 @@ class ProcessTree:
         self._on_change()
         return True
 
-    def recycle(self, name: str, pid: int, reason: str) -> None:
-        """Kill this very process of a child; a new one takes its place."""
+    def recycle(self, name: str, pid: int, reason: str, *, at_once: bool = False) -> None:
+        """Kill this very process of a child; a new one takes its place, if need be without the usual delay."""
         child = self._children.get(name)
         if child is not None and child.pid == pid:
             child._reason = reason
+            child._starts_at_once = at_once
             self._kill(child)
 
     async def close(self, timeout_s: float) -> None:
@@ -383,10 +385,12 @@ class ProcessTree:
             child.restarts += 1
             child.load_failed = child._reported_failure
             self._remember_end(child, child._reason or description)
-            child.retry_at_ms = child.ended_at_ms + int(restart_delay_s(child.deaths) * 1000)
+            delay_s = 0.0 if child._starts_at_once else restart_delay_s(child.deaths)
+            child._starts_at_once = False
+            child.retry_at_ms = child.ended_at_ms + int(delay_s * 1000)
             child.state = ReplicaState.RESTARTING
             fault_point("child-before-restart")
-            child._timer = self._loop.call_later(restart_delay_s(child.deaths), self._start, child)
+            child._timer = self._loop.call_later(delay_s, self._start, child)
         self._on_change()
 
     def _remember_end(self, child: Child, why: str) -> None:

@@ -15,13 +15,19 @@ def encode_check(check: ModelCheck) -> dict[str, Any]:
         "peak_memory_bytes": check.peak_memory_bytes,
         "executor": check.executor.value,
         "is_forked": check.is_forked,
-        "predict_tier": check.predict_tier.value,
-        "tier_reason": check.tier.reason,
-        "batch_limit": check.batch_limit,
         "environment": {
             "manager": check.env_manager,
             "python": check.python_version,
             "mlflow": check.mlflow_version,
         },
         "problems": list(check.problems),
+    }
+
+
+def encode_tier(check: ModelCheck) -> dict[str, Any]:
+    """How directly the model is asked: in the state of a served entity, and beside the check of a model."""
+    return {
+        "predict_tier": check.predict_tier.value,
+        "tier_reason": check.tier.reason,
+        "batch_limit": check.batch_limit,
     }

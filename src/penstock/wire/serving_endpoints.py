@@ -35,7 +35,7 @@ from penstock.wire.endpoint_settings import (
     encode_tags,
 )
 from penstock.wire.external_models import decode_external_model, encode_external_model
-from penstock.wire.model_check import encode_check
+from penstock.wire.model_check import encode_check, encode_tier
 
 MAX_ENVIRONMENT_VARIABLES = 30
 
@@ -354,7 +354,7 @@ def _encode_entity(entity: ServedEntity, status: EntityStatus) -> dict[str, Any]
         "replicas": {"ready": status.ready, "starting": status.starting, "draining": status.draining},
     }
     if status.check is not None:
-        state["predict_tier"] = status.tier.value
+        state |= {**encode_tier(status.check), "predict_tier": status.tier.value}
         state["check"] = encode_check(status.check)
     return {**encode_entity(entity), "state": state}
 

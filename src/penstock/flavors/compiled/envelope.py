@@ -1,6 +1,6 @@
 """The outermost object of a body: which format, and what else stands beside it."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -12,7 +12,7 @@ _CLIENT_REQUEST_ID = "client_request_id"
 _decode = msgspec.json.Decoder().decode
 
 
-class Envelope(NamedTuple):
+class Envelope(msgspec.Struct, frozen=True):
     """A body in one of the four formats."""
 
     format: str

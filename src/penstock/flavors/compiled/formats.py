@@ -6,7 +6,9 @@ an array of them too before it leaves them out, and may fail.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from penstock.flavors.compiled.columns import SCALARS, Way
 from penstock.flavors.compiled.layout import Labels, Layout, Layouts, Row, getter
@@ -15,7 +17,7 @@ _MAX_DEPTH = 16
 _SPLIT = frozenset({"columns", "data", "index"})
 
 
-class Rows(NamedTuple):
+class Rows(msgspec.Struct, frozen=True):
     """The rows of a body."""
 
     layout: Layout
