@@ -319,7 +319,8 @@ class Exchange:
     def feed(self, data: bytes) -> None:
         """A piece of the body came."""
         if self._sink is None:
-            self._unfed = [*(self._unfed or ()), data]
+            if self._unfed is not None:
+                self._unfed.append(data)
             return
         try:
             self._sink.feed(data)
