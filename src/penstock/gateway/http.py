@@ -91,7 +91,7 @@ class HttpConnection(asyncio.Protocol):
         """Bytes came."""
         if self._is_deaf:
             return
-        is_between_requests = not self._exchanges and self._parsing is None
+        is_between_requests = not self._exchanges and self._message is None
         if is_between_requests and self._is_known(data):
             exchange = Exchange(self, self._last, data[len(self._last_bytes) :])
             self._requests += 1
