@@ -57,13 +57,14 @@ class Bad(mlflow.pyfunc.PythonModel):
         return {"pid": os.getpid()}
 
     def oom(self, _number):
-        """Take memory without end."""
+        """Take memory without end, at most 0.8 GB a second: where memory is sampled, nobody can stop it faster."""
         while True:
             self.leak(16)
+            time.sleep(0.02)
 
     def oom_in_a_child(self, _number):
         """Have a process of another session take memory without end."""
-        code = "kept = []\nwhile True: kept.append(b'x' * (16 << 20))"
+        code = "import time\nkept = []\nwhile True: kept.append(b'x' * (16 << 20)) or time.sleep(0.02)"
         subprocess.run([sys.executable, "-c", code], start_new_session=True)
         return {"pid": os.getpid()}
 
