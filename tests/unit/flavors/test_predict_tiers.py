@@ -1,7 +1,9 @@
 """Which tier a model gets, and that it answers there to the last bit as MLflow's own code does."""
 
+import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +202,15 @@ def test_p4_2_a_tier_that_cannot_be_had_is_replaced_by_the_best_below(folder: Pa
 
 def test_p4_2_later_replicas_trust_what_an_earlier_one_found(folder: Path) -> None:
     model = loaded("forest", folder)
-    again = select(model.model, model.reader, earlier=model.chosen.finding)
-    assert (again.tier, again.is_row_independent) == (PredictTier.KERNEL, True)
-    assert probe_rows(again.reason) == 5 + 2 + 3 + 17
+    found = model.chosen.finding
+    again = select(model.model, model.reader, earlier=found)
+    assert again.finding is found, "with the same libraries there is no trial"
+    body = ROWS.head(3).to_dict("records")
+    asked = (model.reader.read(json.dumps({"dataframe_records": body}).encode()),)
+    assert again.predict(asked).tolist() == model.chosen.predict(asked).tolist()
+    newer = select(model.model, model.reader, earlier=replace(found, versions="numpy 1.0"))
+    assert (newer.tier, newer.is_row_independent) == (PredictTier.KERNEL, True)
+    assert probe_rows(newer.reason) == 5 + 2 + 3 + 17
     lower = select(
         model.model, model.reader, earlier=select(model.model, model.reader, wanted=PredictTier.ARRAY).finding
     )
