@@ -37,7 +37,7 @@ _CLASSIFIERS = {
     ),
     "sklearn.svm": ("LinearSVC",),
 }
-_REGRESSORS = {
+REGRESSORS = {
     "sklearn.linear_model": (
         "LinearRegression",
         "Ridge",
@@ -92,7 +92,7 @@ def linear_kernel(estimator: Any, method: str, columns: Columns) -> Kernel | Non
 
 def _finish(estimator: Any, method: str) -> Callable[[Matrix], Any] | None:
     """From scores to the output."""
-    if is_one_of(estimator, _REGRESSORS):
+    if is_one_of(estimator, REGRESSORS):
         return (lambda scores: scores) if method == "predict" else None
     if is_one_of(estimator, _RAVELLED):
         return np.ravel if method == "predict" else None

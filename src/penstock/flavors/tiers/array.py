@@ -10,6 +10,7 @@ import copy
 from typing import Any
 
 from penstock.flavors.kernels.library import is_one_of
+from penstock.flavors.kernels.linear import REGRESSORS
 from penstock.flavors.kernels.pipeline import PIPELINE, is_passed
 
 _ESTIMATORS = {
@@ -23,27 +24,7 @@ _ESTIMATORS = {
         "PassiveAggressiveRegressor",
         "RidgeClassifier",
         "RidgeClassifierCV",
-        "LinearRegression",
-        "Ridge",
-        "RidgeCV",
-        "Lasso",
-        "LassoCV",
-        "LassoLars",
-        "LassoLarsCV",
-        "LassoLarsIC",
-        "Lars",
-        "LarsCV",
-        "ElasticNet",
-        "ElasticNetCV",
-        "MultiTaskElasticNet",
-        "MultiTaskLasso",
-        "OrthogonalMatchingPursuit",
-        "OrthogonalMatchingPursuitCV",
-        "BayesianRidge",
-        "ARDRegression",
-        "HuberRegressor",
-        "TheilSenRegressor",
-        "QuantileRegressor",
+        *REGRESSORS["sklearn.linear_model"],
         "PoissonRegressor",
         "GammaRegressor",
         "TweedieRegressor",

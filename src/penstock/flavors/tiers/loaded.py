@@ -44,8 +44,22 @@ class Estimator:
 
 def versions() -> str:
     """Of the libraries of models, as far as this process has imported them."""
+    return ", ".join(f"{name} {version}" for name, version in _imported().items())
+
+
+def has_versions(then: str) -> bool:
+    """Whether what another process had imported is of the same versions here, as far as it is imported here.
+
+    With a model loaded in both, what only one of them has imported is none of the model's.
+    """
+    now = _imported()
+    known = dict(entry.split(" ", 1) for entry in then.split(", ")) if then else {}
+    return bool(known) and all(now.get(name, version) == version for name, version in known.items())
+
+
+def _imported() -> dict[str, str]:
     loaded = ((name, sys.modules.get(name)) for name in _VERSIONED)
-    return ", ".join(f"{name} {getattr(module, '__version__', '?')}" for name, module in loaded if module is not None)
+    return {name: str(getattr(module, "__version__", "?")) for name, module in loaded if module is not None}
 
 
 def estimator_of(model: PyFuncModel) -> Estimator | None:

@@ -17,7 +17,7 @@ from mlflow.types import Schema
 from penstock.domain.predict_tier import PredictTier, TierFinding
 from penstock.flavors.compiled.ports import InputReader
 from penstock.flavors.tiers.frame import refusal
-from penstock.flavors.tiers.loaded import estimator_of, versions
+from penstock.flavors.tiers.loaded import estimator_of, has_versions, versions
 from penstock.flavors.tiers.probes import Probes, make_probes
 from penstock.flavors.tiers.trial import Trial, togetherness
 from penstock.flavors.tiers.ways import Predict, Way, array_way, converted_way, frame_way, kernel_way, slow_way
@@ -108,12 +108,13 @@ def _selected(
     if estimator is None or not estimator.is_probed:
         reason = "It is code of its author's or of a flavor without quicker ways, which gets its whole frame."
         return Chosen(TierFinding(PredictTier.FRAME, reason), frame.predict, slow)
+    finders: list[tuple[PredictTier, str, Callable[[], Way | str]]] = [
+        (PredictTier.KERNEL, "kernel", lambda: kernel_way(reader, schema, estimator, slow)),
+        (PredictTier.ARRAY, "array", lambda: array_way(reader, schema, estimator, slow)),
+    ]
     known = terms.known
     if known is not None:
-        again = {
-            PredictTier.KERNEL: lambda: kernel_way(reader, schema, estimator, slow),
-            PredictTier.ARRAY: lambda: array_way(reader, schema, estimator, slow),
-        }.get(known.tier, lambda: frame)()
+        again = next((find() for tier, _, find in finders if tier is known.tier), frame)
         if isinstance(again, Way):
             return Chosen(known, _predict_of(again, known), slow)
     count = max(8, min(_MAX_ROWS, _MAX_VALUES // max(1, len(schema.inputs))))
@@ -121,10 +122,6 @@ def _selected(
     if model.metadata.get_params_schema() is not None:
         reasons = ["Its signature has params, which are its flavor's affair"]
         return _found(PredictTier.FRAME, frame, slow, reasons, probes, terms)
-    finders: list[tuple[PredictTier, str, Callable[[], Way | str]]] = [
-        (PredictTier.KERNEL, "kernel", lambda: kernel_way(reader, schema, estimator, slow)),
-        (PredictTier.ARRAY, "array", lambda: array_way(reader, schema, estimator, slow)),
-    ]
     if terms.may_convert:
         like = slow((probes.input_of(probes.plain[:1]),))
         finders.insert(
@@ -165,8 +162,10 @@ class _Terms:
     @property
     def known(self) -> TierFinding | None:
         """What needs no trial: the same model was tried with the same libraries."""
-        is_known = self.earlier is not None and self.earlier.versions == versions() and not self.earlier.tolerance
-        return self.earlier if is_known and self.earlier is not None and self.earlier.tier is self.highest else None
+        earlier = self.earlier
+        if earlier is None or earlier.tier is not self.highest or earlier.tolerance:
+            return None
+        return earlier if has_versions(earlier.versions) else None
 
     @property
     def bound(self) -> list[str]:
