@@ -69,6 +69,11 @@ class Home:
         return self.path / "spool"
 
     @property
+    def warehouse(self) -> Path:
+        """Delta tables: `<catalog>/<schema>/<table>`."""
+        return self.path / "warehouse"
+
+    @property
     def run(self) -> Path:
         """Sockets, lock, pid file and the routing table."""
         return self.path / "run"
