@@ -25,6 +25,8 @@ class RoutedEntity:
     queue_size: int
     is_asleep: bool = False
     """Its replica sleeps; the first connection to the slot wakes it."""
+    spin_us: int = 0
+    """For how long to look for an answer before sleeping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ def _routed_entity(
         timeout_s=entity.request_timeout_s(limits),
         queue_size=entity.queue_size(limits),
         is_asleep=not replicas,
+        spin_us=entity.spin_us,
     )
 
 

@@ -85,6 +85,11 @@ class ServedEntity:
         """How many requests may wait for a replica before more are refused."""
         return int(self.environment.get("PENSTOCK_QUEUE_SIZE", limits.queue_size))
 
+    @property
+    def spin_us(self) -> int:
+        """For how long to look for what comes next before sleeping, microseconds."""
+        return int(self.environment.get("PENSTOCK_SPIN_US", 0))
+
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
