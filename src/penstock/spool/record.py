@@ -11,7 +11,7 @@ The payload is a head of 68 bytes, then notes, request and answer, one after the
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from zlib import crc32
@@ -45,6 +45,8 @@ class Kind(IntEnum):
     """The end of that stream, before its end leaves."""
     LOST = 6
     """Records that could not be written before this one: JSON in place of the answer."""
+    ROW = 7
+    """A row for a table that its context names: JSON in place of the answer, its keys are columns."""
 
 
 class Flag(IntFlag):
@@ -75,10 +77,24 @@ class Context(msgspec.Struct, frozen=True):
     sampling_fraction: float
 
 
+class RowContext(msgspec.Struct, frozen=True):
+    """What rows for one table have in common: the context of records of kind ROW."""
+
+    table: str
+    """`catalog.schema.table`."""
+
+
 class Lost(msgspec.Struct, frozen=True):
     """How much is missing before a record of kind LOST."""
 
     records: int
+    requests: dict[str, int] = {}
+    """Requests that are missing, wholly or in part, by the id of their endpoint."""
+
+    def plus(self, records: int, requests: Mapping[str, int]) -> "Lost":
+        """With so much more."""
+        added = {endpoint: self.requests.get(endpoint, 0) + count for endpoint, count in requests.items()}
+        return Lost(self.records + records, {**self.requests, **added})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +147,21 @@ def encode_record(
     )
     payload = b"".join((head, notes, request, answer))
     return _PREFIX.pack(len(payload), crc32(payload)), payload
+
+
+def head_of(payload: bytes) -> tuple[int, bytes]:
+    """The context's number and the request's id of an encoded record."""
+    _, _, _, context, request_id, *_ = _HEAD.unpack_from(payload)
+    return context, request_id
+
+
+def endpoint_of(context: bytes) -> str:
+    """The id of the endpoint that an encoded context tells; empty if it tells none."""
+    return msgspec.json.decode(context, type=_Owner).endpoint_id
+
+
+class _Owner(msgspec.Struct):
+    endpoint_id: str = ""
 
 
 def read_records(segment: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 _NAME = re.compile(r"([0-9]{10})\.spool")
@@ -41,6 +42,17 @@ def begin_segment(folder: Path) -> int:
     descriptor = os.open(folder / f"{number:010d}.spool", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return descriptor
+
+
+def end_segment(descriptor: int, close: Callable[[int], object] | None = None) -> None:
+    """Let others see that a segment has ended, and close it, or have it closed once the disk has it."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    if close is not None:
+        close(descriptor)
+        return
+    with contextlib.suppress(OSError):  # written is what was written; a close has nothing to add
+        os.close(descriptor)
 
 
 def is_being_written(path: Path) -> bool:
