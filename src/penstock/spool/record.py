@@ -45,6 +45,8 @@ class Kind(IntEnum):
     """The end of that stream, before its end leaves."""
     LOST = 6
     """Records that could not be written before this one: JSON in place of the answer."""
+    ROW = 7
+    """A row for a table that its context names: JSON in place of the answer, its keys are columns."""
 
 
 class Flag(IntFlag):
@@ -73,6 +75,13 @@ class Context(msgspec.Struct, frozen=True):
     content_type: str
     """Of the request."""
     sampling_fraction: float
+
+
+class RowContext(msgspec.Struct, frozen=True):
+    """What rows for one table have in common: the context of records of kind ROW."""
+
+    table: str
+    """`catalog.schema.table`."""
 
 
 class Lost(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from penstock.spool.record import SEGMENT_HEAD, Kind, Lost, encode_record
+from penstock.spool.record import NO_ID, SEGMENT_HEAD, Kind, Lost, RowContext, encode_record
 from penstock.spool.segments import begin_segment, size_bytes
 
 _MAX_SEGMENT_BYTES = 64 << 20
@@ -85,6 +85,18 @@ class SpoolWriter:
         )
         self._records += 1
         self._leaving.append(leave)
+
+    def add_row(self, leave: Leave, table: str, row: bytes, received_us: int = 0) -> None:
+        """Write a row for a table at the end of this turn, then let go what it tells of.
+
+        Args:
+            leave: lets it go.
+            table: `catalog.schema.table`.
+            row: a JSON object whose keys are columns of that table.
+            received_us: when what it tells of happened, microseconds since 1970.
+        """
+        context = msgspec.json.encode(RowContext(table))
+        self.add(leave, context, Kind.ROW, NO_ID, received_us, answer=row)
 
     def flush(self) -> None:
         """Write what was added and let the answers leave; happens at the end of a turn by itself."""
