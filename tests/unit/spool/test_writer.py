@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from penstock.spool import writer as writer_module
-from penstock.spool.record import Kind, Lost, Record, encode_record, read_records
+from penstock.spool.record import Kind, Lost, Record, RowContext, encode_record, read_records
 from penstock.spool.segments import is_being_written, segments, size_bytes
 from penstock.spool.writer import SpoolWriter
 
@@ -215,3 +215,24 @@ def test_p4_5_what_is_larger_than_a_segment_is_a_segment(tmp_path: Path) -> None
     bench.add_at_once("next")
     assert [len(list(read_records(path.read_bytes()))) for path in segments(tmp_path)] == [2, 2]
     assert len(b"".join(encode_record(Kind.WHOLE, 0, answer=b"x"))) == 77
+
+
+def test_p5_2_rows_for_tables_share_a_context_by_table_and_keep_their_order(bench: Bench) -> None:
+    for number in range(2):
+        bench.writer.add_row(lambda: None, "main.default.truths", b'{"n":%d}' % number, 7)
+        bench.writer.add_row(lambda: None, "system.access.audit", b"{}")
+    bench.turn()
+    found = bench.records()
+    tables = {
+        record.context: msgspec.json.decode(record.answer, type=RowContext).table
+        for record in found
+        if record.kind is Kind.CONTEXT
+    }
+    rows = [(tables[r.context], r.answer, r.received_us, r.request_id) for r in found if r.kind is Kind.ROW]
+    assert rows == [
+        ("main.default.truths", b'{"n":0}', 7, ""),
+        ("system.access.audit", b"{}", 0, ""),
+        ("main.default.truths", b'{"n":1}', 7, ""),
+        ("system.access.audit", b"{}", 0, ""),
+    ]
+    assert len(tables) == 2

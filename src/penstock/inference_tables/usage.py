@@ -1,0 +1,56 @@
+"""The tables of `system.serving`: who used what, and which served entities there have been."""
+
+import pyarrow as pa
+
+from penstock.inference_tables.table_kind import STRING, STRING_MAP, TIMESTAMP, TableKind
+
+ENDPOINT_USAGE = TableKind(
+    pa.schema(
+        [
+            ("account_id", STRING),
+            ("workspace_id", STRING),
+            ("client_request_id", STRING),
+            ("databricks_request_id", STRING),
+            ("requester", STRING),
+            ("status_code", pa.int32()),
+            ("request_time", TIMESTAMP),
+            ("input_token_count", pa.int64()),
+            ("output_token_count", pa.int64()),
+            ("input_character_count", pa.int64()),
+            ("output_character_count", pa.int64()),
+            ("usage_context", STRING_MAP),
+            ("request_streaming", pa.bool_()),
+            ("served_entity_id", STRING),
+        ]
+    )
+)
+"""`system.serving.endpoint_usage`: a row for each request to an endpoint whose usage is tracked."""
+
+SERVED_ENTITIES = TableKind(
+    pa.schema(
+        [
+            ("served_entity_id", STRING),
+            ("account_id", STRING),
+            ("workspace_id", STRING),
+            ("created_by", STRING),
+            ("endpoint_name", STRING),
+            ("endpoint_id", STRING),
+            ("served_entity_name", STRING),
+            ("entity_type", STRING),
+            ("entity_name", STRING),
+            ("entity_version", STRING),
+            ("endpoint_config_version", pa.int32()),
+            ("task", STRING),
+            ("external_model_config", pa.struct([("provider", STRING)])),
+            ("foundation_model_config", pa.struct([("min_provisioned_throughput", pa.int64())])),
+            (
+                "custom_model_config",
+                pa.struct([("min_concurrency", pa.int64()), ("max_concurrency", pa.int64()), ("compute_type", STRING)]),
+            ),
+            ("feature_spec_config", pa.struct([("min_concurrency", pa.int64())])),
+            ("change_time", TIMESTAMP),
+            ("endpoint_delete_time", TIMESTAMP),
+        ]
+    )
+)
+"""`system.serving.served_entities`: a row for each served entity of each config, and one more when it is deleted."""
