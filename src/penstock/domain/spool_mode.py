@@ -2,8 +2,6 @@
 
 from enum import StrEnum
 
-VARIABLE = "PENSTOCK_SPOOL_MODE"
-
 
 class SpoolMode(StrEnum):
     """Whether answers or their records come first."""

@@ -44,6 +44,7 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     hold_timeout_s: float
     idle_timeout_s: float
     spool_max_bytes: int
+    spool_sync_s: float
     tracking_uri: str | None
     tracking_authorization: str | None
 

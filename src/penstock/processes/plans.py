@@ -116,6 +116,7 @@ class Plans:
                 hold_timeout_s=settings.hold_timeout_s,
                 idle_timeout_s=settings.idle_timeout_s,
                 spool_max_bytes=(settings.spool_max_mb << 20) // settings.gateways,
+                spool_sync_s=settings.spool_sync_ms / 1000,
                 tracking_authorization=settings.tracking_authorization,
                 tracking_uri=settings.tracking_uri,
             ),

@@ -66,6 +66,7 @@ class Syncer:
             self._work.clear()
             self._has_work = False  # whatever is written from here on asks anew
             self._sync_all()
+        self._sync_all()
 
     def _sync_all(self) -> None:
         current = self._current  # may end meanwhile, but is closed by this thread only, and later

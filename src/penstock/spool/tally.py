@@ -98,6 +98,8 @@ def _mapped(path: Path) -> mmap.mmap:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        if os.fstat(descriptor).st_size > _SIZE_BYTES:
+            os.ftruncate(descriptor, _SIZE_BYTES)
         os.posix_fallocate(descriptor, 0, _SIZE_BYTES)
         entries = mmap.mmap(descriptor, _SIZE_BYTES)
     finally:

@@ -202,7 +202,8 @@ class SpoolWriter:
     def _count_lost(self, requests: list[tuple[int, bytes]], contexts: dict[int, bytes]) -> None:
         """Count what leaves without its records, told by the contexts' numbers and the requests' ids."""
         self.lost += len(requests)
-        by_endpoint = Counter(endpoint_of(contexts[context]) for context, _ in dict.fromkeys(requests))
+        owners = [endpoint_of(contexts[context]) for context, _ in dict.fromkeys(requests)]
+        by_endpoint = Counter(owner for owner in owners if owner)
         for endpoint_id, count in by_endpoint.items():
             self.tally.add(endpoint_id, count)
         self._untold = self._untold.plus(len(requests), by_endpoint)

@@ -183,7 +183,7 @@ def test_p4_5_a_disk_that_refuses_leaves_no_half_record_and_is_left_alone_for_a_
     assert bench.left == ["before", "a", "b", "c", "after"]
     assert bench.names() == ["before", "after"]
     assert (bench.writer.written, bench.writer.lost) == (2, 3)
-    assert len(segments(bench.folder)) == 1
+    assert len(segments(bench.folder)) == (2 if written else 1), "what a write has torn is the end of its segment"
     names = {record.context: record.answer for record in bench.records() if record.kind is Kind.CONTEXT}
     assert {names[record.context] for record in bench.records() if record.kind is Kind.WHOLE} == {CONTEXT}
 
