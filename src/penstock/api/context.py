@@ -11,6 +11,7 @@ from penstock.client.supervisor import SupervisorClient
 from penstock.control.endpoints import Endpoints
 from penstock.control.history import History
 from penstock.control.metrics import Metrics
+from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
@@ -31,6 +32,7 @@ class Parts:
     tokens: Tokens
     sessions: Sessions
     metrics: Metrics
+    not_logged: NotLogged
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

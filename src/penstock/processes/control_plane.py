@@ -28,6 +28,7 @@ from penstock.control.history import History
 from penstock.control.housekeeping import Housekeeping
 from penstock.control.load import Loads, Usages
 from penstock.control.metrics import Metrics
+from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
@@ -111,6 +112,7 @@ async def _running(
     def on_report(gateway_pid: int, report: Report, now_s: float) -> None:
         loads.take(gateway_pid, report.loads, now_s)
         autoscaler.take(gateway_pid, report.demands, now_s)
+        not_logged.take(gateway_pid, report.not_logged)
 
     def on_scaled(names: Iterable[str]) -> None:
         publisher.publish()
@@ -121,6 +123,7 @@ async def _running(
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
     event_store = EventStore(database.engine)
     events = Events(event_store)
+    not_logged = NotLogged(home.spool, events.record, cluster.gateway_pids)
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
@@ -154,6 +157,7 @@ async def _running(
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
+            loops.create_task(not_logged.run(), name="look for what is not logged"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
@@ -165,6 +169,7 @@ async def _running(
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
             metrics=Metrics(cluster, loads, usages),
+            not_logged=not_logged,
             registry=registry,
             supervisor=supervisor,
             logs=home.logs,

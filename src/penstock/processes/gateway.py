@@ -102,7 +102,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     siblings.follow()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, meter), clients.watch())]
+    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, meter, spool.tally), clients.watch())]
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)

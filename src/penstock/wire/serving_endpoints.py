@@ -34,6 +34,7 @@ from penstock.wire.endpoint_settings import (
     TagInput,
     TelemetryInput,
     encode_tags,
+    logged_fraction,
 )
 from penstock.wire.external_models import decode_external_model, encode_external_model
 from penstock.wire.model_check import encode_check, encode_tier
@@ -267,9 +268,15 @@ def encode_detailed(
     status_of: StatusOf,
     level: Level = Level.CAN_MANAGE,
     task: str | None = None,
+    not_logged: int = 0,
 ) -> dict[str, Any]:
-    """`ServingEndpointDetailed`, for a caller of that level; `task` is what its models say they do."""
+    """`ServingEndpointDetailed`, for a caller of that level.
+
+    `task` is what its models say they do, `not_logged` how many of its answers left without a record.
+    """
     document = _encode_head(endpoint, is_ready, task)
+    if not_logged or logged_fraction(endpoint.ai_gateway, endpoint.telemetry):
+        document["state"]["not_logged"] = not_logged
     if endpoint.active is not None:
         document["config"] = encode_config(endpoint.active, status_of)
     if endpoint.pending is not None:
