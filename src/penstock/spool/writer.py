@@ -13,6 +13,7 @@ would have left: whole records, and nothing behind the torn one.
 import errno
 import logging
 import os
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from pathlib import Path
 import msgspec
 
 from penstock.spool.batch import lost, whole_records
-from penstock.spool.record import NO_ID, SEGMENT_HEAD, Kind, Lost, RowContext, encode_record, endpoint_of
-from penstock.spool.segments import begin_segment, end_segment, size_bytes
+from penstock.spool.record import NO_ID, Kind, Lost, RowContext, encode_record, endpoint_of, segment_head
+from penstock.spool.segments import begin_segment, claim, end_segment, size_bytes
 from penstock.spool.sync import Syncer
 from penstock.spool.tally import Tally
 
@@ -73,6 +74,11 @@ class SpoolWriter:
         """The numbers of those that do not leave then."""
         self._told: dict[bytes, int] = {}
         """Contexts that the segment tells, or the pieces will, and their numbers there; told anew after a failure."""
+        self._identity = secrets.token_bytes(6)
+        """The number that the segments bear of this process."""
+        self._claim: int | None = None
+        self._number = 0
+        """Of the segment that was begun last."""
         self._descriptor: int | None = None
         self._segment_bytes = 0
         self._other_bytes = 0
@@ -162,6 +168,9 @@ class SpoolWriter:
         """Write what is left, and write no more."""
         self.flush()
         self._end_segment()
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
         if self._syncer is not None:
             self._syncer.close()
         self.tally.close()
@@ -180,7 +189,7 @@ class SpoolWriter:
             self._block(exc)
             return 0
         if not self._segment_bytes:
-            ahead = SEGMENT_HEAD + ahead
+            ahead = segment_head(self._identity) + ahead
         written, failure = _append(descriptor, ahead + data if ahead else data)
         self._segment_bytes += written
         if written >= len(ahead):
@@ -219,7 +228,9 @@ class SpoolWriter:
         if self._needs_more_than_it_may(size):
             raise OSError(errno.ENOSPC, f"it holds the {self._max_bytes} bytes that it may")
         if self._descriptor is None:
-            self._descriptor = begin_segment(self._folder)
+            if self._claim is None:
+                self._claim = claim(self._folder, self._identity)
+            self._descriptor, self._number = begin_segment(self._folder, self._number)
             self.tally.open()
             if self._syncer is not None:
                 self._syncer.begin(self._descriptor, self._folder)
