@@ -42,6 +42,7 @@ from penstock.faults import fault_point
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.runtime.environments import Environments
 from penstock.settings import Home
+from penstock.spool.writer import SpoolWriter
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
@@ -118,6 +119,12 @@ async def _running(
         publisher.publish()
         queue.add(names)
 
+    spool = SpoolWriter(
+        home.control_plane_spool,
+        launch.spool.max_bytes,
+        asyncio.get_running_loop().call_soon,
+        sync_s=launch.spool.sync_s,
+    )
     loads = Loads()
     usages = Usages(cluster.replica_pids)
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
@@ -180,6 +187,7 @@ async def _running(
         )
         for task in tasks:
             task.cancel()
+        spool.close()
         await supervisor.close()
 
 

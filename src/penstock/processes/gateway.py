@@ -70,7 +70,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     orphans = Orphans(loop.call_later)
     announcer = Announcer(orphans)
     siblings = Siblings(sockets, launch.siblings)
-    spool = SpoolWriter(home.spool / launch.name, launch.spool_max_bytes, loop.call_soon, sync_s=launch.spool_sync_s)
+    spool = SpoolWriter(home.spool / launch.name, launch.spool.max_bytes, loop.call_soon, sync_s=launch.spool.sync_s)
     control_plane = _session(sockets.address(CONTROL_PLANE))
     mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
     gateway = Gateway(

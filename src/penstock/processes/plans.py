@@ -21,6 +21,7 @@ from penstock.processes.launch import (
     GatewayLaunch,
     Launch,
     MlflowLaunch,
+    SpoolLaunch,
     WorkerLaunch,
     ZygoteLaunch,
 )
@@ -30,6 +31,9 @@ from penstock.runtime.forker import Forker
 from penstock.runtime.tree import ChildPlan
 from penstock.settings import Settings
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SocketFolder, slot_socket
+
+_SPOOL_PARTS = 16
+"""One of these parts of what spools may take on disk is the control plane's, the others are the gateways'."""
 
 ForkerOf = Callable[[str | None], Forker | None]
 EarlierCheck = Callable[[], ModelCheck | None]
@@ -88,6 +92,7 @@ class Plans:
                     tracking_uri=settings.tracking_uri,
                     tracking_authorization=settings.tracking_authorization,
                     alias_poll_s=settings.alias_poll_s,
+                    spool=self._spool(1 / _SPOOL_PARTS),
                     is_secure=settings.tls is not None,
                 ),
             )
@@ -115,12 +120,15 @@ class Plans:
                 cors_origins=settings.cors_origins,
                 hold_timeout_s=settings.hold_timeout_s,
                 idle_timeout_s=settings.idle_timeout_s,
-                spool_max_bytes=(settings.spool_max_mb << 20) // settings.gateways,
-                spool_sync_s=settings.spool_sync_ms / 1000,
+                spool=self._spool((_SPOOL_PARTS - 1) / _SPOOL_PARTS / settings.gateways),
                 tracking_authorization=settings.tracking_authorization,
                 tracking_uri=settings.tracking_uri,
             ),
         )
+
+    def _spool(self, share: float) -> SpoolLaunch:
+        """For a process with that share of what all spools may take."""
+        return SpoolLaunch(int((self._settings.spool_max_mb << 20) * share), self._settings.spool_sync_ms / 1000)
 
     def _system_plan(
         self,
