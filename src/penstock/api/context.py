@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.endpoints import Endpoints
+from penstock.control.feedback import FeedbackBox
 from penstock.control.history import History
 from penstock.control.metrics import Metrics
 from penstock.control.not_logged import NotLogged
@@ -33,6 +34,7 @@ class Parts:
     sessions: Sessions
     metrics: Metrics
     not_logged: NotLogged
+    feedback: FeedbackBox
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

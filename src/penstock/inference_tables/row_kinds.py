@@ -7,11 +7,13 @@ A row for a table that nothing here matches is parked.
 import re
 
 from penstock.domain.table_name import TableName
+from penstock.inference_tables.feedback import FEEDBACK
 from penstock.inference_tables.table_kind import TableKind
 from penstock.inference_tables.usage import SERVED_ENTITIES
 
 ROW_KINDS: tuple[tuple[re.Pattern[str], TableKind], ...] = (
     (re.compile(r"system\.serving\.served_entities"), SERVED_ENTITIES),
+    (re.compile(r".+\..+\..*_feedback"), FEEDBACK),
 )
 """Names of tables, whole, and their kinds; the first that matches counts."""
 

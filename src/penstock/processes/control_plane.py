@@ -23,6 +23,7 @@ from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
 from penstock.control.environments import sweep_environments
 from penstock.control.events import Events
+from penstock.control.feedback import FeedbackBox
 from penstock.control.follower import Follower
 from penstock.control.history import History
 from penstock.control.housekeeping import Housekeeping
@@ -177,6 +178,7 @@ async def _running(
             sessions=Sessions(database, publisher),
             metrics=Metrics(cluster, loads, usages),
             not_logged=not_logged,
+            feedback=FeedbackBox(spool),
             registry=registry,
             supervisor=supervisor,
             logs=home.logs,
