@@ -5,6 +5,7 @@ import pyarrow as pa
 from penstock.inference_tables.table_kind import STRING, TIMESTAMP, TableKind
 
 FEEDBACK = TableKind(
+    "feedback",
     pa.schema(
         [
             ("feedback_id", STRING),
@@ -23,5 +24,5 @@ FEEDBACK = TableKind(
             ("endpoint_name", STRING),
         ]
     ),
-    partition_by=("feedback_date",),
+    date="feedback_date",
 )

@@ -75,7 +75,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
     gateway = Gateway(
         table,
-        Invocations(table, random.random, meter, orphans, siblings, Captures(spool)),
+        Invocations(table, random.random, meter, orphans, siblings, Captures(spool, launch.log_max_body_bytes)),
         Upstream("control plane", control_plane, "http://localhost"),
         Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
         is_secure=launch.tls is not None,

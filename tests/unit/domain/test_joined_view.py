@@ -22,8 +22,8 @@ def database() -> duckdb.DuckDBPyConnection:
         "author VARCHAR, reviewer VARCHAR, observed_time TIMESTAMP)"
     )
     connection.execute(
-        "CREATE TABLE predicted AS SELECT * FROM (VALUES ('r1', 'c', 0, 1.5), ('r1', 'c', 1, 2.5), ('r2', 'c', 0, 3.5), "
-        "('r3', NULL, 0, 4.5)) t(databricks_request_id, client_request_id, position, prediction)"
+        "CREATE TABLE predicted AS SELECT * FROM (VALUES "
+        "('r1', 'c', 0, 1.5), ('r1', 'c', 1, 2.5), ('r2', 'c', 0, 3.5), ('r3', NULL, 0, 4.5)) t(databricks_request_id, client_request_id, position, prediction)"
     )
     return connection
 

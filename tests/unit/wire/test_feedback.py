@@ -75,7 +75,7 @@ def test_p5_6_what_is_told_is_what_the_table_holds(label: Any, row: int | None, 
     body = {"endpoint": "e", "feedback": [{"client_request_id": "mine", "label": label, "row": row, "value": value}]}
     (item,) = decode_feedback(AddFeedback.model_validate_json(msgspec.json.encode(body)))
     encoded = encode_row(item, "e", "ann", 1_700_000_000_000_000)
-    (found,) = FEEDBACK.columns([msgspec.json.decode(encoded)]).to_pylist()
+    (found,) = FEEDBACK.columns([FEEDBACK.row(msgspec.json.decode(encoded))]).to_pylist()
     assert (found["client_request_id"], found["row_position"], found["value"]) == ("mine", row, value)
     assert found["label"] == label or msgspec.json.decode(found["label"]) == label
     assert (found["author"], found["endpoint_name"], found["databricks_request_id"]) == ("ann", "e", None)
