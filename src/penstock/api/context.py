@@ -14,6 +14,7 @@ from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -30,6 +31,7 @@ class Parts:
     secrets: Secrets
     tokens: Tokens
     sessions: Sessions
+    tables: Tables
     metrics: Metrics
     registry: Registry
     supervisor: SupervisorClient
