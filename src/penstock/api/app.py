@@ -19,6 +19,8 @@ from penstock.api import (
     permissions,
     secrets,
     serving_endpoints,
+    tables,
+    unity_catalog,
     workspace,
 )
 from penstock.api.bodies import body_schemas
@@ -52,7 +54,10 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
     )
     for router in FOR_ANYBODY:
         app.include_router(router)
-    for part in (workspace, serving_endpoints, endpoint_settings, feedback, history, permissions, secrets, penstock):
+    for part in (
+        *(workspace, serving_endpoints, endpoint_settings, feedback, history, permissions, secrets, penstock),
+        *(tables, unity_catalog),
+    ):
         app.include_router(part.router, dependencies=[Depends(caller_of)])
     generate = app.openapi
 

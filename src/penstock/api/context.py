@@ -16,6 +16,7 @@ from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -32,6 +33,7 @@ class Parts:
     secrets: Secrets
     tokens: Tokens
     sessions: Sessions
+    tables: Tables
     metrics: Metrics
     not_logged: NotLogged
     feedback: FeedbackBox

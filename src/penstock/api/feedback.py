@@ -8,8 +8,8 @@ from penstock.api.bodies import body_of_type, documented
 from penstock.api.context import Caller, Context
 from penstock.api.serving_endpoints import permitted
 from penstock.domain.access import Level
+from penstock.domain.catalog import feedback_table
 from penstock.domain.errors import InvalidParameterValue
-from penstock.domain.feedback import feedback_table
 from penstock.wire.endpoint_settings import inference_table
 from penstock.wire.feedback import AddFeedback, decode_feedback
 

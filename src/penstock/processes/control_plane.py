@@ -15,9 +15,11 @@ from fastapi import FastAPI
 
 from penstock.api.app import make_app, set_parts
 from penstock.api.context import Parts
+from penstock.catalog.home import HomeSource, State
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.autoscaler import Autoscaler
+from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
 from penstock.control.environments import sweep_environments
@@ -35,6 +37,7 @@ from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
@@ -48,6 +51,7 @@ from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
+from penstock.stores.tables import TableStore
 from penstock.wire.endpoint_settings import logged_fraction
 from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
@@ -154,6 +158,7 @@ async def _running(
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session, asyncio.TaskGroup() as loops:
         registry = Registry(session, launch.tracking_uri or "http://localhost")
         publisher.publish()
+        permissions = Permissions(database, publisher)
         follower = Follower(database, registry, publisher, queue.add, launch.alias_poll_s)
         tasks = [
             loops.create_task(cluster.follow(on_change), name="follow the supervisor"),
@@ -171,10 +176,13 @@ async def _running(
             history=History(
                 database, HistoryStore(database.engine), event_store, registry, publisher, secrets, queue.add
             ),
-            permissions=Permissions(database, publisher),
+            permissions=permissions,
             secrets=secrets,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
+            tables=Tables(
+                HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
+            ),
             metrics=Metrics(cluster, loads, usages),
             not_logged=not_logged,
             feedback=FeedbackBox(spool),

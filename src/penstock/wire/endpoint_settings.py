@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from penstock.domain.catalog import PAYLOAD_SUFFIX
 from penstock.domain.errors import InvalidParameterValue
-from penstock.domain.feedback import PAYLOAD_SUFFIX
 from penstock.domain.table_name import TableName
 from penstock.wire.body import In
 
