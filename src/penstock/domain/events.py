@@ -44,6 +44,7 @@ class EventKind(StrEnum):
     TIER_LOWERED = "TIER_LOWERED"
     NOT_LOGGED = "NOT_LOGGED"
     LOGGED_AGAIN = "LOGGED_AGAIN"
+    FEEDBACK_UNMATCHED = "FEEDBACK_UNMATCHED"
 
 
 @dataclass(frozen=True, slots=True)

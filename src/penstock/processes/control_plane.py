@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from penstock.api.app import make_app, set_parts
 from penstock.api.context import Parts
 from penstock.catalog.home import HomeSource, State
+from penstock.client.feedback_check import find_unmatched
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.autoscaler import Autoscaler
@@ -39,6 +40,7 @@ from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
 from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens, issue_token
+from penstock.control.unmatched_feedback import UnmatchedFeedback
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.faults import fault_point
@@ -52,7 +54,7 @@ from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
 from penstock.stores.tables import TableStore
-from penstock.wire.endpoint_settings import logged_fraction
+from penstock.wire.endpoint_settings import inference_table, logged_fraction
 from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
@@ -134,6 +136,14 @@ async def _running(
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
     event_store = EventStore(database.engine)
     events = Events(event_store)
+    unmatched = UnmatchedFeedback(
+        home.warehouse,
+        home.feedback_checked,
+        database.endpoints,
+        lambda endpoint: inference_table(endpoint.ai_gateway),
+        find_unmatched,
+        events.record,
+    )
     not_logged = NotLogged(home.spool, events.record, cluster.gateway_pids)
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
@@ -170,6 +180,7 @@ async def _running(
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
             loops.create_task(not_logged.run(), name="look for what is not logged"),
+            loops.create_task(unmatched.run(), name="look for feedback to nothing"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
