@@ -14,6 +14,7 @@ from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -31,6 +32,7 @@ class Parts:
     tokens: Tokens
     sessions: Sessions
     metrics: Metrics
+    tables: Tables
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

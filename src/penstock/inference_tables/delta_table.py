@@ -1,11 +1,10 @@
 """A Delta table that takes each chunk of rows once, whatever dies in between.
 
-A chunk is one commit that bears the transaction id of its source and the chunk's end as version. The version is read and
-the commit made on one handle: if anybody else has committed a chunk of that source in between, the commit fails. After
-any failure the table is opened anew and looked at, so that a chunk whose commit succeeded though its writer was told
-otherwise is not written again.
+A chunk is one commit that bears the transaction id of its source and the chunk's end as version. The version is read
+and the commit made on one handle: if anybody else has committed a chunk of that source in between, the commit fails.
+After any failure the table is opened anew and looked at, so that a chunk whose commit succeeded though its writer was
+told otherwise is not written again.
 """
-
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ _TRIES = 8
 _FOREIGN_ERRORS = (DeltaError, OSError, ValueError, pa.ArrowException)
 _FILE_BYTES = 64 << 20
 _WRITER = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
-
-
 
 
 class Trouble(Exception):

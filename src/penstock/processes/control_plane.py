@@ -33,6 +33,7 @@ from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
@@ -45,7 +46,7 @@ from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
-from penstock.wire.endpoint_settings import logged_fraction
+from penstock.wire.endpoint_settings import inference_log
 from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
@@ -101,7 +102,7 @@ async def _running(
             database.principals(),
             launch.replica_secret,
             database.sessions(),
-            lambda endpoint: logged_fraction(endpoint.ai_gateway, endpoint.telemetry),
+            inference_log,
         )
 
     def wake_all() -> None:
@@ -124,6 +125,7 @@ async def _running(
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
     housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
+    tables = Tables(home.table_states, database.endpoints, inference_log, events.record)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -153,6 +155,7 @@ async def _running(
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
+            loops.create_task(tables.run(), name="watch tables"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
@@ -163,6 +166,7 @@ async def _running(
             secrets=secrets,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
+            tables=tables,
             metrics=Metrics(cluster, loads, usages),
             registry=registry,
             supervisor=supervisor,
