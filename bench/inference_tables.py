@@ -13,7 +13,6 @@ import asyncio
 import json
 import os
 import platform
-import socket
 import sys
 import tempfile
 import time
@@ -33,7 +32,7 @@ import stage
 from penstock.client.table_writer import flush
 from penstock.processes.launch import TableWriterLaunch
 from penstock.settings import Home
-from penstock.spool.record import Kind
+from penstock.spool.record import Context, Kind
 from penstock.spool.writer import SpoolWriter
 from penstock.wire.sockets import TABLE_WRITER, SocketFolder
 
@@ -43,12 +42,10 @@ TURN_RECORDS = 16
 """So many records a turn of a busy gateway writes at once."""
 STEP_ROWS = 50_000
 """Between two flushes: about five seconds of a busy machine."""
-TABLE = "main.default.iris_payload"
 REQUEST = b'{"dataframe_split":{"columns":["a","b","c","d"],"data":[[5.1,3.5,1.4,0.2]]}}'
 ANSWER = b'{"predictions":[0.1234567890123456]}'
 NOTES = b'{"execution_us":212}'
 FLUSH_TIMEOUT_S = 600.0
-DAY_S = 86_400
 
 
 def main() -> None:
@@ -164,7 +161,20 @@ def writing(home: Home) -> Iterator[psutil.Process]:
 
 def spool(home: Home, rows: int) -> None:
     """So many records, as a gateway writes them."""
-    context = msgspec.json.encode(stage.logging_context(TABLE))
+    context = msgspec.json.encode(
+        Context(
+            "e" * 32,
+            stage.ENDPOINT,
+            1,
+            "a" * 32,
+            "a",
+            "bench",
+            "",
+            "application/json",
+            1.0,
+            payload_table=stage.TABLE,
+        )
+    )
     writer = SpoolWriter(home.spool / "gateway-0", 8 << 30, lambda _: None)
     for number in range(rows):
         now_us = int(time.time() * 1e6)

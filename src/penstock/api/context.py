@@ -16,6 +16,7 @@ from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.table_watch import TableWatch
 from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
@@ -37,6 +38,7 @@ class Parts:
     metrics: Metrics
     not_logged: NotLogged
     feedback: FeedbackBox
+    table_watch: TableWatch
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

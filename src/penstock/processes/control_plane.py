@@ -38,6 +38,7 @@ from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.table_watch import TableWatch
 from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens, issue_token
 from penstock.control.unmatched_feedback import UnmatchedFeedback
@@ -54,7 +55,7 @@ from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
 from penstock.stores.tables import TableStore
-from penstock.wire.endpoint_settings import inference_table, logged_fraction
+from penstock.wire.endpoint_settings import inference_log, payload_of
 from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
@@ -110,7 +111,7 @@ async def _running(
             database.principals(),
             launch.replica_secret,
             database.sessions(),
-            lambda endpoint: logged_fraction(endpoint.ai_gateway, endpoint.telemetry),
+            inference_log,
         )
 
     def wake_all() -> None:
@@ -140,7 +141,7 @@ async def _running(
         home.warehouse,
         home.feedback_checked,
         database.endpoints,
-        lambda endpoint: inference_table(endpoint.ai_gateway),
+        payload_of,
         find_unmatched,
         events.record,
     )
@@ -149,6 +150,7 @@ async def _running(
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
     housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
+    table_watch = TableWatch(home.table_states, database.endpoints, inference_log, events.record)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -181,6 +183,7 @@ async def _running(
             loops.create_task(housekeeping.run(), name="clean up"),
             loops.create_task(not_logged.run(), name="look for what is not logged"),
             loops.create_task(unmatched.run(), name="look for feedback to nothing"),
+            loops.create_task(table_watch.run(), name="watch tables"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
@@ -194,6 +197,7 @@ async def _running(
             tables=Tables(
                 HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
             ),
+            table_watch=table_watch,
             metrics=Metrics(cluster, loads, usages),
             not_logged=not_logged,
             feedback=FeedbackBox(spool),
