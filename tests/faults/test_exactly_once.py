@@ -57,7 +57,7 @@ class Lone:
 
         def flushed() -> bool:
             try:
-                return not asyncio.run(flush(SocketFolder(self.home / "run"), 300)).parked
+                return not asyncio.run(flush(SocketFolder(self.home / "run"), 300)).parked_tables
             except TableWriterUnreachable:
                 return False
 
