@@ -61,7 +61,8 @@ def test_p5_6_predictions_are_shown_beside_what_was_told_of_them(stack: Stack) -
     assert early.status_code == 200, "of a prediction that is still to come"
     stack.ask("adder", {"dataframe_records": [{"x": 3.0}], "client_request_id": "order-1"})
     sql = """
-        SELECT prediction, feedback_label AS label, feedback_value AS value, feedback_rating AS rating, feedback_count AS n
+        SELECT prediction, feedback_label AS label, feedback_value AS value, feedback_rating AS rating,
+            feedback_count AS n
         FROM main.default.adder_joined ORDER BY prediction
     """
     assert rows(stack, sql) == [
