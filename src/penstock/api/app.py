@@ -10,7 +10,19 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from penstock import __version__
-from penstock.api import endpoint_settings, history, login, penstock, permissions, secrets, serving_endpoints, workspace
+from penstock.api import (
+    endpoint_settings,
+    feedback,
+    history,
+    login,
+    penstock,
+    permissions,
+    secrets,
+    serving_endpoints,
+    tables,
+    unity_catalog,
+    workspace,
+)
 from penstock.api.bodies import body_schemas
 from penstock.api.context import Parts, caller_of
 from penstock.domain.errors import (
@@ -42,7 +54,10 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
     )
     for router in FOR_ANYBODY:
         app.include_router(router)
-    for part in (workspace, serving_endpoints, endpoint_settings, history, permissions, secrets, penstock):
+    for part in (
+        *(workspace, serving_endpoints, endpoint_settings, feedback, history, permissions, secrets, penstock),
+        *(tables, unity_catalog),
+    ):
         app.include_router(part.router, dependencies=[Depends(caller_of)])
     generate = app.openapi
 

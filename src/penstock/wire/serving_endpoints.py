@@ -294,6 +294,7 @@ def encode_detailed(
     level: Level = Level.CAN_MANAGE,
     task: str | None = None,
     capture_state: TableState | None = None,
+    not_logged: int | None = None,
 ) -> dict[str, Any]:
     """`ServingEndpointDetailed`, for a caller of that level.
 
@@ -304,8 +305,11 @@ def encode_detailed(
         level: the caller's.
         task: what its models say they do.
         capture_state: how the table of its `auto_capture_config` stands.
+        not_logged: how many of its answers left without a record; None where that is nobody's concern.
     """
     document = _encode_head(endpoint, is_ready, task)
+    if not_logged is not None:
+        document["state"]["not_logged"] = not_logged
     capture = encode_auto_capture(endpoint.auto_capture, capture_state)
     if endpoint.active is not None:
         document["config"] = {**encode_config(endpoint.active, status_of), **capture}
