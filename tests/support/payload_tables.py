@@ -14,7 +14,7 @@ DAY = datetime.date(2026, 1, 2)
 _EPOCH = datetime.date(1970, 1, 1)
 
 
-def logged(request: Any, predictions: Any, **more: Any) -> dict[str, Any]:
+def logged(request: Any, predictions: Any, /, **more: Any) -> dict[str, Any]:
     """A row of a payload table: what was asked, what was answered, and whatever else is to be told."""
     day = more.pop("day", DAY)
     row = {
