@@ -46,6 +46,26 @@ def describe(name: str, path: str) -> Described:
     )
 
 
+def vacuum(name: str, path: str, retain_hours: int | None, *, is_dry_run: bool) -> list[str]:
+    """Delete files that no version needs which is younger than that; returns their names.
+
+    Args:
+        name: of the table, for messages.
+        path: its folder.
+        retain_hours: None for what the table's own properties say, a week by default.
+        is_dry_run: only look.
+
+    Raises:
+        TableDoesNotExist: there is no table.
+        ResourceConflict: it cannot be read, or files cannot be deleted.
+    """
+    table = open_table(name, path)
+    try:
+        return list(table.vacuum(retain_hours, dry_run=is_dry_run, enforce_retention_duration=False))
+    except (DeltaError, OSError, ValueError) as exc:
+        raise unreadable(name, path, exc) from exc
+
+
 def open_table(name: str, path: str) -> DeltaTable:
     """The newest version of the table in a folder; raises as `describe` does."""
     try:

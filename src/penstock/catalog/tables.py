@@ -82,10 +82,19 @@ class Tables:
         table = self.get(name)
         is_view = table.kind is TableKind.VIEW
         version = None if is_view else describe(str(table.name), table.path).version
-        columns = {row["column_name"]: row["column_type"] for row in self._rows_of(f"DESCRIBE {_in_sql(table.name)}")}
-        (count,) = self._rows_of(f"SELECT count(*) AS n FROM {_in_sql(table.name)}")
+        columns = self.columns(table.name)
+        (count,) = self.numbers(f"SELECT count(*) FROM {in_sql(table.name)}")
         left_out = self._left_out(table.name, "") if is_view and table.name.table.endswith(VIEW_SUFFIX) else None
-        return Shown(table.name, table.kind, table.path, version, count["n"], columns, left_out)
+        return Shown(table.name, table.kind, table.path, version, count, columns, left_out)
+
+    def columns(self, name: TableName) -> dict[str, str]:
+        """Types in SQL by column, in order; raises as `sql` does."""
+        return {row["column_name"]: row["column_type"] for row in self._rows_of(f"DESCRIBE {in_sql(name)}")}
+
+    def numbers(self, statement: str) -> tuple[int, ...]:
+        """The only row of a statement that counts; raises as `sql` does."""
+        (row,) = self._rows_of(statement)
+        return tuple(row.values())
 
     def rows(self, view: str, where: str = "") -> TypedRows:
         """The rows of a view, typed, in memory.
@@ -103,12 +112,12 @@ class Tables:
         if table.kind is not TableKind.VIEW or not table.name.table.endswith(VIEW_SUFFIX):
             raise InvalidParameterValue(f"view: got '{view}'; wanted the name of a view, such as '<prefix>_view'.")
         condition = f" WHERE {where}" if where else ""
-        found = self.sql(f"SELECT * FROM {_in_sql(table.name)}{condition}")
+        found = self.sql(f"SELECT * FROM {in_sql(table.name)}{condition}")
         return TypedRows(pa.Table.from_batches(found.batches, found.schema), self._left_out(table.name, condition))
 
     def _left_out(self, view: TableName, condition: str) -> dict[str, int]:
         stem = view.table.removesuffix(VIEW_SUFFIX)
-        name = _in_sql(TableName(view.catalog, view.schema, stem + LEFT_OUT_SUFFIX))
+        name = in_sql(TableName(view.catalog, view.schema, stem + LEFT_OUT_SUFFIX))
         statement = f"SELECT reason, count(*) AS n FROM {name}{condition} GROUP BY reason ORDER BY n DESC, reason"
         return {row["reason"]: row["n"] for row in self._rows_of(statement)}
 
@@ -121,5 +130,6 @@ def open_home(path: str | Path = ".penstock") -> Tables:
     return Tables(HomeSource.read_only(Home(Path(path).expanduser().resolve())))
 
 
-def _in_sql(name: TableName) -> str:
+def in_sql(name: TableName) -> str:
+    """A name as a statement has it."""
     return ".".join(f"`{part}`" for part in name.parts)
