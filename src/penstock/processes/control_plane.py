@@ -5,7 +5,6 @@ import logging
 import os
 import socket
 import sys
-import zlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,7 +42,7 @@ from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.faults import fault_point
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.runtime.environments import Environments
-from penstock.settings import Home
+from penstock.settings import Home, workspace_id
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
@@ -177,7 +176,7 @@ async def _running(
             supervisor=supervisor,
             logs=home.logs,
             artifacts=home.artifacts,
-            workspace_id=zlib.crc32(str(home.path).encode()),
+            workspace_id=workspace_id(home.path),
             limits=launch.limits,
             is_secure=launch.is_secure,
         )

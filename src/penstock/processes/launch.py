@@ -44,6 +44,8 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     hold_timeout_s: float
     idle_timeout_s: float
     spool_max_bytes: int
+    log_max_body_bytes: int
+    spool_sync_s: float
     tracking_uri: str | None
     tracking_authorization: str | None
 
@@ -61,6 +63,17 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     alias_poll_s: float
     is_secure: bool
     """Whether clients reach the gateways over TLS."""
+
+
+class TableWriterLaunch(Launch, frozen=True, kw_only=True):
+    """What the table writer is told."""
+
+    listen_fd: int
+    workspace_id: str
+    flush_s: float
+    keeps_days: int
+    parked_max_bytes: int
+    max_body_bytes: int
 
 
 class MlflowLaunch(Launch, frozen=True, kw_only=True):

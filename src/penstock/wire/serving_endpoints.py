@@ -24,6 +24,7 @@ from penstock.domain.requests import ConfigRequest, EntityRequest
 from penstock.domain.secrets import reference_in
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.sizing import choose_sizing
+from penstock.domain.spool_mode import SpoolMode
 from penstock.domain.traffic import Route
 from penstock.wire.body import In
 from penstock.wire.endpoint_settings import (
@@ -231,6 +232,7 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_choice(environment, at, "PENSTOCK_PREFLIGHT", tuple(Preflight))
     _check_choice(environment, at, "PENSTOCK_PREDICT_TIER", tuple(PredictTier))
     _check_choice(environment, at, "PENSTOCK_ONNX_CONVERSION", ("off", "on"))
+    _check_choice(environment, at, "PENSTOCK_SPOOL_MODE", tuple(SpoolMode))
 
 
 def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:
