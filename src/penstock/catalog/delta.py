@@ -47,7 +47,9 @@ def describe(name: str, path: str) -> Described:
 
 
 def vacuum(name: str, path: str, retain_hours: int | None, *, is_dry_run: bool) -> list[str]:
-    """Delete files that no version needs which is younger than that; returns their names.
+    """Delete files that only versions need which are older than that; returns their names.
+
+    Files that no version has ever named are left: a writer may be about to commit them.
 
     Args:
         name: of the table, for messages.

@@ -73,7 +73,9 @@ def relabel(tables: Tables, warehouse: Path, flags: Flags) -> Relabelled:
         target = _existing(tables, name)
         flagged = _flagged(source.name, flags, keys)
         new = flagged if target is None else f"({flagged}) ANTI JOIN {in_sql(name)} USING ({', '.join(keys)})"
-        counts = tables.numbers(f"SELECT (SELECT count(*) FROM ({flagged})), (SELECT count(*) FROM ({_all(new)}))")
+        counts = tables.numbers(
+            f"SELECT (SELECT count(*) FROM ({flagged})) AS flagged, (SELECT count(*) FROM ({_all(new)})) AS added"
+        )
         path = str(warehouse.joinpath(*name.parts)) if target is None else target.path
         if counts[1]:
             _append(tables, path, f"SELECT *, {_notes(flags)} FROM ({_all(new)})")
@@ -109,7 +111,8 @@ def _all(rows: str) -> str:
 
 
 def _notes(flags: Flags) -> str:
-    return f"now() AS relabel_flagged_at, {literal(flags.reason)} AS relabel_reason, CAST(NULL AS VARCHAR) AS relabel_label"
+    reason = literal(flags.reason)
+    return f"now() AS relabel_flagged_at, {reason} AS relabel_reason, CAST(NULL AS VARCHAR) AS relabel_label"
 
 
 def _append(tables: Tables, path: str, statement: str) -> None:

@@ -50,11 +50,15 @@ def _plain(kind: pa.DataType) -> Callable[[Any], Any]:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         inner = _plain(kind.value_type)
         return lambda value: value and [inner(each) for each in value]
-    return _itself
+    return _interval if pa.types.is_interval(kind) else _itself
 
 
 def _itself(value: Any) -> Any:
     return value
+
+
+def _interval(value: Any) -> Any:
+    return value and f"{value.months} months {value.days} days {value.nanoseconds} ns"
 
 
 def _cell(value: Any) -> str | None:

@@ -1,26 +1,17 @@
-"""`penstock tables`: list, show, sql, register, vacuum, relabel. Reading needs no running stack."""
+"""`penstock tables`: list, show, sql, register, flush, vacuum, relabel. Reading needs no running stack."""
 
-import functools
+import asyncio
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from types import ModuleType
+from typing import Annotated
 
 import typer
 
-from penstock.catalog.delta import vacuum as vacuum_table
-from penstock.catalog.home import HomeSource
-from penstock.catalog.ports import Source
-from penstock.catalog.relabel import Flags
-from penstock.catalog.relabel import relabel as relabel_rows
-from penstock.catalog.stack import TABLES, StackSource, table_path
-from penstock.catalog.tables import Tables
-from penstock.cli.rows import print_rows, print_rows_as_json
 from penstock.cli.session import (
-    FAILED,
-    NOT_FOUND,
     NOT_RUNNING,
-    REFUSED,
+    SOME_FAILED,
+    TIMED_OUT,
     USAGE,
     CommandFailed,
     HomeOption,
@@ -29,109 +20,70 @@ from penstock.cli.session import (
     command,
     print_json,
     print_table,
+    running_stack,
     settings_for,
     stderr,
 )
-from penstock.domain.catalog import Table, TableKind
-from penstock.domain.errors import (
-    InvalidParameterValue,
-    NotSupported,
-    PenstockError,
-    ResourceConflict,
-    ResourceDoesNotExist,
-    TemporarilyUnavailable,
-)
-from penstock.settings import Home
+from penstock.client.table_writer import TableWriterUnreachable
+from penstock.client.table_writer import flush as flush_spools
+from penstock.wire.sockets import SocketFolder
+from penstock.wire.tables import TABLES, table_path
 
 app = typer.Typer(no_args_is_help=True, help="Delta tables: what was logged of predictions, and others beside.")
 
 TableArgument = Annotated[
     str, typer.Argument(metavar="TABLE", help="catalog.schema.table; main.default by default.", show_default=False)
 ]
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-_EXIT_CODES: tuple[tuple[type[PenstockError], int], ...] = (
-    (ResourceDoesNotExist, NOT_FOUND),
-    (InvalidParameterValue, USAGE),
-    (NotSupported, REFUSED),
-    (ResourceConflict, REFUSED),
-    (TemporarilyUnavailable, FAILED),
-    (PenstockError, FAILED),
-)
-_FIRST_ROWS = 100
 _STDIN = "-"
 
 
-def _told(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Failures of the catalog, which works in this process, as those of commands."""
+def _work() -> ModuleType:
+    """What the commands do in this process. It brings DuckDB and Delta: half a second that no other command pays."""
+    from penstock.cli import table_work  # noqa: PLC0415 - see above
 
-    @functools.wraps(function)
-    def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return function(*args, **kwargs)
-        except PenstockError as exc:
-            code = next(code for kind, code in _EXIT_CODES if isinstance(exc, kind))
-            raise CommandFailed(f"{exc.error_code}: {exc}", code) from exc
-
-    return run
+    return table_work
 
 
 @app.command("list")
 @command
-@_told
 def list_tables(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List tables, and the views that unpack what was logged."""
-    tables = _tables(home).all()
+    tables = _work().listed(home)
     if as_json:
-        print_json([{"name": str(table.name), "kind": table.kind, "path": table.path} for table in tables])
+        print_json(tables)
         return
-    print_table(("NAME", "KIND", "PATH"), [(table.name, table.kind, _shown_path(table)) for table in tables])
+    print_table(("NAME", "KIND", "PATH"), [(t["name"], t["kind"], t["path"]) for t in tables])
 
 
 @app.command()
 @command
-@_told
 def show(name: TableArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show a table's path, version, number of rows and columns; of a view, also what is left out of it."""
-    shown = _tables(home).show(name)
-    document = {
-        "name": str(shown.name),
-        "path": shown.path,
-        "version": shown.version,
-        "rows": shown.rows,
-        "kind": shown.kind,
-        "columns": shown.columns,
-        **({} if shown.left_out is None else {"left_out": shown.left_out}),
-    }
+    shown = _work().shown(home, name)
     if as_json:
-        print_json(document)
+        print_json(shown)
         return
-    print_table(("TABLE", str(shown.name)), [(k, document[k]) for k in ("kind", "path", "version", "rows")])
-    print_table(("COLUMN", "TYPE"), shown.columns.items())
-    if shown.left_out:
-        print_table(("LEFT OUT", "REQUESTS"), shown.left_out.items())
+    print_table(("TABLE", shown["name"]), [(key, shown[key]) for key in ("kind", "path", "version", "rows")])
+    print_table(("COLUMN", "TYPE"), shown["columns"].items())
+    if shown.get("left_out"):
+        print_table(("LEFT OUT", "REQUESTS"), shown["left_out"].items())
 
 
 @app.command()
 @command
-@_told
 def sql(
     statement: Annotated[
         str, typer.Argument(help="One SELECT, DESCRIBE or EXPLAIN; '-' reads it from a pipe.", show_default=False)
     ],
     limit: Annotated[
-        int | None, typer.Option("--limit", min=0, help="Rows to print; 100 by default, all with --json.")
+        int | None,
+        typer.Option("--limit", min=0, help="Rows to print; 100 by default, all with --json.", show_default=False),
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Query tables with SQL. Nothing is written."""
-    rows = _tables(home).sql(sys.stdin.read() if statement == _STDIN else statement)
-    if as_json:
-        print_rows_as_json(rows.schema, rows.batches, limit)
-    else:
-        print_rows(rows.schema, rows.batches, _FIRST_ROWS if limit is None else limit)
+    _work().query(home, sys.stdin.read() if statement == _STDIN else statement, limit, as_json=as_json)
 
 
 @app.command()
@@ -161,38 +113,58 @@ def register(
 
 @app.command()
 @command
-@_told
+def flush(
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait.")] = 120,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Wait until all that has been logged is in its table."""
+    running_stack(home)
+    try:
+        parked = asyncio.run(flush_spools(SocketFolder(settings_for(home).home.run), timeout)).parked_tables
+    except TableWriterUnreachable as exc:
+        raise CommandFailed(f"The spool cannot be flushed: {exc}.", NOT_RUNNING) from exc
+    except TimeoutError as exc:
+        raise CommandFailed(f"The spool was not empty after {timeout:g} s; what it holds is kept.", TIMED_OUT) from exc
+    _tell({"flushed": True, "parked": parked}, "All that was logged is in its table.", as_json)
+    if parked:
+        raise CommandFailed(
+            f"These tables take no rows, which are kept until they do: {', '.join(parked)}", SOME_FAILED
+        )
+
+
+@app.command()
+@command
 def vacuum(
     name: TableArgument,
     retain_hours: Annotated[
         int | None,
-        typer.Option("--retain-hours", min=1, help="Keep what versions of so many hours need; a week by default."),
+        typer.Option(
+            "--retain-hours",
+            min=0,
+            help="Keep what versions of so many hours need; a week by default.",
+            show_default=False,
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete files that no version of a table needs any more but old ones."""
-    table = _tables(home).get(name)
-    if table.kind is TableKind.VIEW:
-        raise CommandFailed(f"'{table.name}' is a view; vacuum the table that it is made of.", REFUSED)
-    files = vacuum_table(str(table.name), table.path, retain_hours, is_dry_run=dry_run)
-    _tell(
-        {"name": str(table.name), "files": len(files), "dry_run": dry_run},
-        f"{'Would delete' if dry_run else 'Deleted'} {len(files)} files of {table.name}.",
-        as_json,
-    )
+    """Delete the files of a table that only old versions need."""
+    done = _work().vacuumed(home, name, retain_hours, is_dry_run=dry_run)
+    _tell(done, f"{'Would delete' if dry_run else 'Deleted'} {done['files']} files of {done['name']}.", as_json)
 
 
 @app.command()
 @command
-@_told
 def relabel(
     name: TableArgument,
     where: Annotated[str, typer.Option("--where", help="A condition in SQL.", show_default=False)] = "",
     ids: Annotated[
         list[str] | None,
-        typer.Option("--id", help="Id of a request, ours or the client's; may be given several times."),
+        typer.Option(
+            "--id", help="Id of a request, ours or the client's; may be given several times.", show_default=False
+        ),
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the rows.", show_default=False)] = "",
     to: Annotated[
@@ -202,35 +174,8 @@ def relabel(
     as_json: JsonOption = False,
 ) -> None:
     """Copy rows that are to be labelled anew to a table of their own, each once however often it is flagged."""
-    done = relabel_rows(_tables(home), _folder(home).warehouse, Flags(name, where, tuple(ids or ()), reason, to))
-    _tell(
-        {"name": str(done.name), "path": done.path, "flagged": done.flagged, "added": done.added},
-        f"{done.flagged} rows are flagged; {done.added} of them are new in {done.name}.",
-        as_json,
-    )
-
-
-def _tables(home: Path | None) -> Tables:
-    """The tables of the stack that runs on the home, else of the home's files."""
-    source: Source
-    try:
-        source = StackSource(api_of(home))
-    except CommandFailed as exc:
-        if exc.exit_code != NOT_RUNNING:
-            raise
-        source = HomeSource.read_only(_folder(home))
-    return Tables(source)
-
-
-def _folder(home: Path | None) -> Home:
-    folder = settings_for(home).home
-    if not folder.path.is_dir():
-        raise CommandFailed(f"There is no home folder {folder.path}; name it with --home.", NOT_FOUND)
-    return folder
-
-
-def _shown_path(table: Table) -> str:
-    return "" if table.kind is TableKind.VIEW else table.path
+    done = _work().relabelled(home, name, where, tuple(ids or ()), reason, to)
+    _tell(done, f"{done['flagged']} rows are flagged; {done['added']} of them are new in {done['name']}.", as_json)
 
 
 def _tell(document: object, text: str, as_json: bool) -> None:

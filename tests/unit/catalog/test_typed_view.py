@@ -284,7 +284,7 @@ def test_p5_4_names_that_are_taken_get_a_number(tmp_path: Path) -> None:
 def test_p5_4_the_older_layout_tells_its_models_by_name_and_version(tmp_path: Path) -> None:
     row = logged({"instances": [[1, 2.5]]}, [3.5])
     old = {key: row[key] for key in ("databricks_request_id", "status_code", "request", "response")}
-    old |= {"date": row["request_date"], "request_metadata": {"model_name": "m", "model_version": "2"}}
+    old |= {"date": row["request_date"], "request_metadata": [("model_name", "m"), ("model_version", "2")]}
     signatures = {"m/1": simple("double"), "m/2": simple("long", "double")}
     (found,) = view(tmp_path, signatures, old, legacy=True).rows("x_view").table.to_pylist()
     assert (found["a"], found["b"], found["prediction"], found["date"]) == (1, 2.5, 3.5, DAY)
