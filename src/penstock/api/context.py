@@ -8,13 +8,13 @@ from fastapi import Depends, Request
 
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.catalog import Catalog
 from penstock.control.endpoints import Endpoints
 from penstock.control.history import History
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
-from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -31,7 +31,7 @@ class Parts:
     secrets: Secrets
     tokens: Tokens
     sessions: Sessions
-    tables: Tables
+    catalog: Catalog
     metrics: Metrics
     registry: Registry
     supervisor: SupervisorClient

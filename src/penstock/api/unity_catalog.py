@@ -86,7 +86,7 @@ async def list_tables(
     _check_schema(context, caller, catalog, schema)
     tables = {
         table.name.table: table
-        for table in context.tables.visible(caller)
+        for table in context.catalog.visible(caller)
         if table.name.parts[:2] == (catalog, schema) and table.kind is not TableKind.VIEW
     }
     names, more = page(sorted(tables), max_results, page_token)
@@ -144,7 +144,7 @@ _HERE = (
 def _schemas(context: Parts, caller: str) -> dict[str, set[str]]:
     """The schemas that there are for a caller, by catalog; the default ones always."""
     found = {DEFAULT_CATALOG: {DEFAULT_SCHEMA}}
-    for table in context.tables.visible(caller):
+    for table in context.catalog.visible(caller):
         found.setdefault(table.name.catalog, set()).add(table.name.schema)
     return found
 
@@ -163,7 +163,7 @@ def _check_schema(context: Parts, caller: str, catalog: str, schema: str) -> Non
 def _table(context: Parts, caller: str, full_name: str) -> Table:
     name = TableName(*_parts(full_name, _TABLE_PARTS, "catalog.schema.table"))
     _check_schema(context, caller, name.catalog, name.schema)
-    for table in context.tables.visible(caller):
+    for table in context.catalog.visible(caller):
         if table.name == name and table.kind is not TableKind.VIEW:
             return table
     raise TableDoesNotExist(f"Table '{name}' does not exist.")

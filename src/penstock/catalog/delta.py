@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -63,7 +65,11 @@ def vacuum(name: str, path: str, retain_hours: int | None, *, is_dry_run: bool) 
     """
     table = open_table(name, path)
     try:
-        return list(table.vacuum(retain_hours, dry_run=is_dry_run, enforce_retention_duration=False))
+        named = table.vacuum(retain_hours, dry_run=True, enforce_retention_duration=False)
+        files = [file for file in named if (Path(path) / unquote(file)).exists()]  # others went long ago
+        if files and not is_dry_run:
+            table.vacuum(retain_hours, dry_run=False, enforce_retention_duration=False)
+        return files
     except (DeltaError, OSError, ValueError) as exc:
         raise unreadable(name, path, exc) from exc
 

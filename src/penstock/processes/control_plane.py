@@ -19,6 +19,7 @@ from penstock.catalog.home import HomeSource, State
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.autoscaler import Autoscaler
+from penstock.control.catalog import Catalog
 from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
@@ -35,7 +36,6 @@ from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
-from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
@@ -168,7 +168,7 @@ async def _running(
             secrets=secrets,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
-            tables=Tables(
+            catalog=Catalog(
                 HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
             ),
             metrics=Metrics(cluster, loads, usages),

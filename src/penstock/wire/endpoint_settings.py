@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from penstock.domain.catalog import PAYLOAD_SUFFIX
+from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.table_name import TableName
 from penstock.wire.body import In
@@ -272,13 +273,13 @@ def logged_fraction(ai_gateway: Mapping[str, Any], telemetry: Mapping[str, Any])
     return 1.0 if fraction is None else float(fraction)
 
 
-def inference_table(ai_gateway: Mapping[str, Any]) -> TableName | None:
-    """The table that an endpoint logs to, or did before that was turned off; None if it never had one."""
-    table = ai_gateway.get("inference_table_config") or {}
+def payload_tables(endpoint: Endpoint) -> list[TableName]:
+    """The tables that an endpoint logs to, or did before that was turned off."""
+    table = endpoint.ai_gateway.get("inference_table_config") or {}
     catalog, schema, prefix = (table.get(field) for field in _TABLE_FIELDS)
     if not (catalog and schema and prefix):
-        return None
-    return TableName(*(str(part).lower() for part in (catalog, schema, f"{prefix}{PAYLOAD_SUFFIX}")))
+        return []
+    return [TableName(*(str(part).lower() for part in (catalog, schema, f"{prefix}{PAYLOAD_SUFFIX}")))]
 
 
 def decode_telemetry(body: TelemetryInput) -> dict[str, Any]:

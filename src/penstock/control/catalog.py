@@ -14,8 +14,8 @@ from penstock.stores.database import Database
 from penstock.stores.tables import TableStore
 
 
-class Tables:
-    """The catalog, as callers may see it.
+class Catalog:
+    """Tables by their names, as callers may see them.
 
     Admins see all tables. Others see those of the endpoints on which they have CAN_VIEW: where several endpoints log
     to one table, on all of them.
