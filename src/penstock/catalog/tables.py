@@ -1,24 +1,21 @@
 """Tables of a catalog, as programs use them.
 
->>> from penstock.catalog.tables import open_home
+>>> from penstock.catalog.home import open_home
 >>> rows = open_home(".penstock").rows("main.default.my-endpoint_view", where="request_date >= date '2026-01-01'")
 >>> frame, left_out = rows.to_pandas(), rows.left_out
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from penstock.catalog.delta import describe
-from penstock.catalog.home import HomeSource
 from penstock.catalog.ports import Source
 from penstock.catalog.query import Rows, run
 from penstock.domain.catalog import LEFT_OUT_SUFFIX, VIEW_SUFFIX, Table, TableKind
 from penstock.domain.errors import InvalidParameterValue, TableDoesNotExist
 from penstock.domain.table_name import TableName, parse_table_name
-from penstock.settings import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +120,6 @@ class Tables:
 
     def _rows_of(self, statement: str) -> list[dict[str, Any]]:
         return [row for batch in self.sql(statement).batches for row in batch.to_pylist()]
-
-
-def open_home(path: str | Path = ".penstock") -> Tables:
-    """The tables of a home folder, whether its stack runs or not. Nothing is written."""
-    return Tables(HomeSource.read_only(Home(Path(path).expanduser().resolve())))
 
 
 def in_sql(name: TableName) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from penstock.catalog.delta import vacuum
-from penstock.catalog.home import HomeSource
 from penstock.catalog.ports import Source
 from penstock.catalog.relabel import Flags, relabel
 from penstock.catalog.stack import StackSource
@@ -101,6 +100,8 @@ def _tables(home: Path | None) -> Tables:
     except CommandFailed as exc:
         if exc.exit_code != NOT_RUNNING:
             raise
+        from penstock.catalog.home import HomeSource  # noqa: PLC0415 - it brings SQL, which a stack has already
+
         source = HomeSource.read_only(_folder(home))
     return Tables(source)
 
