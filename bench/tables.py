@@ -23,7 +23,7 @@ from typing import Any
 import duckdb
 from deltalake import WriterProperties, write_deltalake
 
-from penstock.catalog.home import open_home
+from penstock.catalog.local import open_home
 
 NAME = "main.default.bench_payload"
 QUESTIONS = {

@@ -6,7 +6,6 @@ from itertools import chain
 
 import sqlalchemy as sa
 
-from penstock.catalog.tables import Tables
 from penstock.catalog.warehouse import found_tables
 from penstock.domain.catalog import PayloadTable, RegisteredTable, Table, joined
 from penstock.domain.endpoint import Endpoint, EndpointConfig
@@ -104,8 +103,3 @@ class HomeSource:
             if "no such table" in str(exc):  # an older release wrote the state, and no stack has run since
                 return []
             raise
-
-
-def open_home(path: str | Path = ".penstock") -> Tables:
-    """The tables of a home folder, whether its stack runs or not. Nothing is written."""
-    return Tables(HomeSource.read_only(Home(Path(path).expanduser().resolve())))

@@ -1,9 +1,4 @@
-"""Tables of a catalog, as programs use them.
-
->>> from penstock.catalog.home import open_home
->>> rows = open_home(".penstock").rows("main.default.my-endpoint_view", where="request_date >= date '2026-01-01'")
->>> frame, left_out = rows.to_pandas(), rows.left_out
-"""
+"""What can be done with the tables of a catalog."""
 
 from dataclasses import dataclass
 from typing import Any
