@@ -57,7 +57,7 @@ def main() -> None:
     """Run the bench."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=10_000_000)
-    options.add_argument("--days", type=int, default=30)
+    options.add_argument("--days", type=int, default=25)
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--table", type=Path, help="a home folder to make the table in, or to find it in")
     options.add_argument("--json", type=Path)

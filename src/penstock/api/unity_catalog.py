@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from penstock.api.context import Caller, Context, Parts
 from penstock.catalog.delta import describe
-from penstock.domain.catalog import Table, TableKind
+from penstock.domain.catalog import Table, TableType
 from penstock.domain.errors import (
     CatalogDoesNotExist,
     InvalidParameterValue,
@@ -87,7 +87,7 @@ async def list_tables(
     tables = {
         table.name.table: table
         for table in context.catalog.visible(caller)
-        if table.name.parts[:2] == (catalog, schema) and table.kind is not TableKind.VIEW
+        if table.name.parts[:2] == (catalog, schema) and table.kind is not TableType.VIEW
     }
     names, more = page(sorted(tables), max_results, page_token)
     infos = await asyncio.to_thread(_infos, [tables[name] for name in names], omits_columns=omit_columns)
@@ -164,7 +164,7 @@ def _table(context: Parts, caller: str, full_name: str) -> Table:
     name = TableName(*_parts(full_name, _TABLE_PARTS, "catalog.schema.table"))
     _check_schema(context, caller, name.catalog, name.schema)
     for table in context.catalog.visible(caller):
-        if table.name == name and table.kind is not TableKind.VIEW:
+        if table.name == name and table.kind is not TableType.VIEW:
             return table
     raise TableDoesNotExist(f"Table '{name}' does not exist.")
 

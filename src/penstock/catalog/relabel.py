@@ -16,7 +16,7 @@ from deltalake.exceptions import DeltaError
 
 from penstock.catalog.engine import literal
 from penstock.catalog.tables import Tables, in_sql
-from penstock.domain.catalog import Table, TableKind
+from penstock.domain.catalog import Table, TableType
 from penstock.domain.errors import InvalidParameterValue, ResourceConflict, TableDoesNotExist, TemporarilyUnavailable
 from penstock.domain.table_name import TableName, parse_table_name
 
@@ -91,7 +91,7 @@ def _existing(tables: Tables, name: TableName) -> Table | None:
         target = tables.get(str(name))
     except TableDoesNotExist:
         return None
-    if target.kind is TableKind.VIEW:
+    if target.kind is TableType.VIEW:
         raise ResourceConflict(f"to: '{name}' is a view; wanted a table, or a name that is free.")
     return target
 

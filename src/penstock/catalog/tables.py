@@ -8,7 +8,7 @@ import pyarrow as pa
 from penstock.catalog.delta import describe
 from penstock.catalog.ports import Source
 from penstock.catalog.query import Rows, run
-from penstock.domain.catalog import LEFT_OUT_SUFFIX, VIEW_SUFFIX, Table, TableKind
+from penstock.domain.catalog import LEFT_OUT_SUFFIX, VIEW_SUFFIX, Table, TableType
 from penstock.domain.errors import InvalidParameterValue, TableDoesNotExist
 from penstock.domain.table_name import TableName, parse_table_name
 
@@ -31,7 +31,7 @@ class Shown:
     """What there is to say of one table."""
 
     name: TableName
-    kind: TableKind
+    kind: TableType
     path: str
     version: int | None
     """Of the Delta table; None of a view."""
@@ -72,7 +72,7 @@ class Tables:
     def show(self, name: str) -> Shown:
         """Version, number of rows, columns of a table; raises as `get` does, and ResourceConflict if it is broken."""
         table = self.get(name)
-        is_view = table.kind is TableKind.VIEW
+        is_view = table.kind is TableType.VIEW
         version = None if is_view else describe(str(table.name), table.path).version
         columns = self.columns(table.name)
         (count,) = self.numbers(f"SELECT count(*) FROM {in_sql(table.name)}")
@@ -101,7 +101,7 @@ class Tables:
             TableDoesNotExist: there is none.
         """
         table = self.get(view)
-        if table.kind is not TableKind.VIEW or not table.name.table.endswith(VIEW_SUFFIX):
+        if table.kind is not TableType.VIEW or not table.name.table.endswith(VIEW_SUFFIX):
             raise InvalidParameterValue(f"view: got '{view}'; wanted the name of a view, such as '<prefix>_view'.")
         condition = f" WHERE {where}" if where else ""
         found = self.sql(f"SELECT * FROM {in_sql(table.name)}{condition}")

@@ -21,7 +21,7 @@ from penstock.cli.session import (
     api_of,
     settings_for,
 )
-from penstock.domain.catalog import TableKind
+from penstock.domain.catalog import TableType
 from penstock.domain.errors import (
     InvalidParameterValue,
     NotSupported,
@@ -79,7 +79,7 @@ def vacuumed(home: Path | None, name: str, retain_hours: int | None, *, is_dry_r
     """Delete the files of a table that only old versions need."""
     with _told():
         table = _tables(home).get(name)
-        if table.kind is TableKind.VIEW:
+        if table.kind is TableType.VIEW:
             raise ResourceConflict(f"'{table.name}' is a view; vacuum the table that it is made of.")
         files = vacuum(str(table.name), table.path, retain_hours, is_dry_run=is_dry_run)
     return {"name": str(table.name), "files": len(files), "dry_run": is_dry_run}

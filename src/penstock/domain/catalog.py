@@ -14,7 +14,7 @@ _OF_AN_ENDPOINT = tuple(
 )
 
 
-class TableKind(StrEnum):
+class TableType(StrEnum):
     """Where a table comes from."""
 
     MANAGED = "MANAGED"
@@ -30,7 +30,7 @@ class Table:
     """A name, and what is behind it."""
 
     name: TableName
-    kind: TableKind
+    kind: TableType
     path: str
     """Folder of the Delta table; of a view, that of the payload table."""
 
@@ -70,7 +70,7 @@ def views_of(table: Table) -> list[Table]:
     names = (
         TableName(table.name.catalog, table.name.schema, stem + suffix) for suffix in (VIEW_SUFFIX, LEFT_OUT_SUFFIX)
     )
-    return [Table(name, TableKind.VIEW, table.path) for name in names]
+    return [Table(name, TableType.VIEW, table.path) for name in names]
 
 
 def family_of(payload: TableName) -> frozenset[TableName]:
@@ -81,7 +81,7 @@ def family_of(payload: TableName) -> frozenset[TableName]:
 
 def joined(found: Iterable[Table], registered: Iterable[RegisteredTable]) -> list[Table]:
     """All tables and their views, by name; what is found comes before what was registered under the same name."""
-    tables = {t.name: Table(t.name, TableKind.EXTERNAL, t.path) for t in registered}
+    tables = {t.name: Table(t.name, TableType.EXTERNAL, t.path) for t in registered}
     tables |= {table.name: table for table in found}
     views = {view.name: view for table in tables.values() for view in views_of(table)}
     return sorted((views | tables).values(), key=lambda table: table.name)
