@@ -67,8 +67,18 @@ class Home:
 
     @property
     def spool(self) -> Path:
-        """What was logged of predictions, a folder for each gateway."""
+        """What is on its way to tables, a folder for each process that writes there: gateways, the control plane."""
         return self.path / "spool"
+
+    @property
+    def control_plane_spool(self) -> Path:
+        """The control plane's part of it: feedback and other rows that arise there."""
+        return self.spool / "control-plane"
+
+    @property
+    def feedback_checked(self) -> Path:
+        """JSON: until when the feedback in each table has been held against predictions."""
+        return self.path / "run" / "feedback-checked.json"
 
     @property
     def warehouse(self) -> Path:
@@ -163,7 +173,7 @@ class Settings:
     fault: str = ""
     """`PENSTOCK_FAULT`: where processes are to crash, for tests; nowhere by default."""
     spool_max_mb: int = 1024
-    """`PENSTOCK_SPOOL_MAX_MB`: what the spools of all gateways may take on disk together."""
+    """`PENSTOCK_SPOOL_MAX_MB`: what the spools of all processes may take on disk together."""
     spool_sync_ms: int = 1000
     """`PENSTOCK_SPOOL_SYNC_MS`: how long after a record is written the disk itself is to have it; 0 leaves it open."""
     table_flush_s: float = 5.0

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from penstock import __version__
 from penstock.api import (
     endpoint_settings,
+    feedback,
     history,
     login,
     penstock,
@@ -54,7 +55,7 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
     for router in FOR_ANYBODY:
         app.include_router(router)
     for part in (
-        *(workspace, serving_endpoints, endpoint_settings, history, permissions, secrets, penstock),
+        *(workspace, serving_endpoints, endpoint_settings, feedback, history, permissions, secrets, penstock),
         *(tables, unity_catalog),
     ):
         app.include_router(part.router, dependencies=[Depends(caller_of)])

@@ -13,8 +13,9 @@ from penstock.catalog.dialect import catalog_alias, mentions, translate
 from penstock.catalog.engine import connect, lock, quoted, scan
 from penstock.catalog.ports import Source
 from penstock.catalog.typed_view import create_views
-from penstock.domain.catalog import PAYLOAD_SUFFIX, Table, TableType, payload_of
+from penstock.domain.catalog import JOINED_SUFFIX, PAYLOAD_SUFFIX, VIEW_SUFFIX, Table, TableType, payload_of
 from penstock.domain.errors import InternalError, InvalidParameterValue, NotSupported, PenstockError, TableDoesNotExist
+from penstock.domain.joined_view import joined_view
 from penstock.domain.table_name import DEFAULT_CATALOG, DEFAULT_SCHEMA, TableName
 
 _BATCH_ROWS = 8192
@@ -46,7 +47,7 @@ def run(source: Source, sql: str) -> Rows:
         named = [tables[name] for name in sorted(mentions(sql) & tables.keys())]
         for table in named:
             create(connection, source, table)
-        lock(connection, [table.path for table in named])
+        lock(connection, [path for table in named for path in (table.path, table.feedback_path) if path])
         reader = connection.execute(statement).to_arrow_reader(_BATCH_ROWS)
     return Rows(reader.schema, _batches(reader, connection))
 
@@ -56,12 +57,14 @@ def create(connection: duckdb.DuckDBPyConnection, source: Source, table: Table) 
     payload = payload_of(table.name)
     if table.kind is TableType.VIEW and payload is not None:
         stem = payload.table.removesuffix(PAYLOAD_SUFFIX)
-        create_views(
-            connection,
-            lambda suffix: full_name(TableName(payload.catalog, payload.schema, stem + suffix)),
-            table.path,
-            source.models(payload),
-        )
+
+        def named(suffix: str) -> str:
+            return full_name(TableName(payload.catalog, payload.schema, stem + suffix))
+
+        create_views(connection, named, table.path, source.models(payload))
+        if table.feedback_path:
+            joined = joined_view(named(VIEW_SUFFIX), scan(table.feedback_path))
+            connection.execute(f"CREATE OR REPLACE VIEW {named(JOINED_SUFFIX)} AS {joined}")
         return
     connection.execute(f"CREATE OR REPLACE VIEW {full_name(table.name)} AS SELECT * FROM {scan(table.path)}")
 

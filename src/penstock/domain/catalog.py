@@ -9,8 +9,10 @@ from penstock.domain.table_name import TableName
 PAYLOAD_SUFFIX = "_payload"
 VIEW_SUFFIX = "_view"
 LEFT_OUT_SUFFIX = "_left_out"
+FEEDBACK_SUFFIX = "_feedback"
+JOINED_SUFFIX = "_joined"
 _OF_AN_ENDPOINT = tuple(
-    f"_{kind}{copy}" for kind in ("payload", "view", "left_out", "feedback") for copy in ("", "_relabel")
+    f"_{kind}{copy}" for kind in ("payload", "view", "left_out", "feedback", "joined") for copy in ("", "_relabel")
 )
 
 
@@ -33,6 +35,8 @@ class Table:
     kind: TableType
     path: str
     """Folder of the Delta table; of a view, that of the payload table."""
+    feedback_path: str = ""
+    """Of the view that joins it: folder of the feedback table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +60,29 @@ class PayloadTable:
 
 def payload_of(view: TableName) -> TableName | None:
     """The payload table that a view unpacks, going by its name; None if it is no name of a view."""
-    for suffix in (VIEW_SUFFIX, LEFT_OUT_SUFFIX):
+    for suffix in (VIEW_SUFFIX, LEFT_OUT_SUFFIX, JOINED_SUFFIX):
         if view.table.endswith(suffix):
             return TableName(view.catalog, view.schema, view.table.removesuffix(suffix) + PAYLOAD_SUFFIX)
     return None
 
 
-def views_of(table: Table) -> list[Table]:
-    """The views of a payload table; none of a table of another name."""
+def feedback_table(payload: TableName) -> TableName:
+    """Where feedback to the predictions of a payload table goes."""
+    return TableName(payload.catalog, payload.schema, payload.table.removesuffix(PAYLOAD_SUFFIX) + FEEDBACK_SUFFIX)
+
+
+def views_of(table: Table, feedback: Table | None = None) -> list[Table]:
+    """The views of a payload table, one more if there is feedback; none of a table of another name."""
     if not table.name.table.endswith(PAYLOAD_SUFFIX):
         return []
     stem = table.name.table.removesuffix(PAYLOAD_SUFFIX)
-    names = (
-        TableName(table.name.catalog, table.name.schema, stem + suffix) for suffix in (VIEW_SUFFIX, LEFT_OUT_SUFFIX)
-    )
-    return [Table(name, TableType.VIEW, table.path) for name in names]
+
+    def view(suffix: str, feedback_path: str = "") -> Table:
+        name = TableName(table.name.catalog, table.name.schema, stem + suffix)
+        return Table(name, TableType.VIEW, table.path, feedback_path)
+
+    joined = [] if feedback is None else [view(JOINED_SUFFIX, feedback.path)]
+    return [view(VIEW_SUFFIX), view(LEFT_OUT_SUFFIX), *joined]
 
 
 def family_of(payload: TableName) -> frozenset[TableName]:
@@ -83,5 +95,7 @@ def joined(found: Iterable[Table], registered: Iterable[RegisteredTable]) -> lis
     """All tables and their views, by name; what is found comes before what was registered under the same name."""
     tables = {t.name: Table(t.name, TableType.EXTERNAL, t.path) for t in registered}
     tables |= {table.name: table for table in found}
-    views = {view.name: view for table in tables.values() for view in views_of(table)}
+    views = {
+        view.name: view for table in tables.values() for view in views_of(table, tables.get(feedback_table(table.name)))
+    }
     return sorted((views | tables).values(), key=lambda table: table.name)

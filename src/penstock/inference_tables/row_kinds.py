@@ -10,6 +10,7 @@ import msgspec
 
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.table_name import TableName, parse_table_name
+from penstock.inference_tables.feedback import FEEDBACK
 from penstock.inference_tables.legacy_payload import LEGACY_PAYLOAD
 from penstock.inference_tables.payload import PAYLOAD
 from penstock.inference_tables.table_kind import BadRow, Row, TableKind
@@ -17,6 +18,7 @@ from penstock.inference_tables.usage import ENDPOINT_USAGE, SERVED_ENTITIES, SER
 
 ROW_KINDS: tuple[tuple[re.Pattern[str], TableKind], ...] = (
     (re.compile(re.escape(SERVED_ENTITIES_TABLE)), SERVED_ENTITIES),
+    (re.compile(r".+\..+\..*_feedback"), FEEDBACK),
 )
 """Names of tables, whole, and their kinds; the first that matches counts."""
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from penstock.api.app import make_app, set_parts
 from penstock.api.context import Parts
 from penstock.catalog.home import HomeSource, State
+from penstock.client.feedback_check import find_unmatched
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.autoscaler import Autoscaler
@@ -25,31 +26,36 @@ from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
 from penstock.control.environments import sweep_environments
 from penstock.control.events import Events
+from penstock.control.feedback import FeedbackBox
 from penstock.control.follower import Follower
 from penstock.control.history import History
 from penstock.control.housekeeping import Housekeeping
 from penstock.control.load import Loads, Usages
 from penstock.control.metrics import Metrics
+from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.table_watch import TableWatch
 from penstock.control.tokens import Tokens, issue_token
+from penstock.control.unmatched_feedback import UnmatchedFeedback
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.faults import fault_point
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.runtime.environments import Environments
 from penstock.settings import Home, workspace_id
+from penstock.spool.writer import SpoolWriter
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
 from penstock.stores.tables import TableStore
-from penstock.wire.endpoint_settings import logged_fraction
+from penstock.wire.endpoint_settings import inference_log, payload_of
 from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
@@ -105,7 +111,7 @@ async def _running(
             database.principals(),
             launch.replica_secret,
             database.sessions(),
-            lambda endpoint: logged_fraction(endpoint.ai_gateway, endpoint.telemetry),
+            inference_log,
         )
 
     def wake_all() -> None:
@@ -114,20 +120,37 @@ async def _running(
     def on_report(gateway_pid: int, report: Report, now_s: float) -> None:
         loads.take(gateway_pid, report.loads, now_s)
         autoscaler.take(gateway_pid, report.demands, now_s)
+        not_logged.take(gateway_pid, report.not_logged)
 
     def on_scaled(names: Iterable[str]) -> None:
         publisher.publish()
         queue.add(names)
 
+    spool = SpoolWriter(
+        home.control_plane_spool,
+        launch.spool.max_bytes,
+        asyncio.get_running_loop().call_soon,
+        sync_s=launch.spool.sync_s,
+    )
     loads = Loads()
     usages = Usages(cluster.replica_pids)
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
     event_store = EventStore(database.engine)
     events = Events(event_store)
+    unmatched = UnmatchedFeedback(
+        home.warehouse,
+        home.feedback_checked,
+        database.endpoints,
+        payload_of,
+        find_unmatched,
+        events.record,
+    )
+    not_logged = NotLogged(home.spool, events.record, cluster.gateway_pids)
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
     housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
+    table_watch = TableWatch(home.table_states, database.endpoints, inference_log, events.record)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -158,6 +181,9 @@ async def _running(
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
+            loops.create_task(not_logged.run(), name="look for what is not logged"),
+            loops.create_task(unmatched.run(), name="look for feedback to nothing"),
+            loops.create_task(table_watch.run(), name="watch tables"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
@@ -171,7 +197,10 @@ async def _running(
             catalog=Catalog(
                 HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
             ),
+            table_watch=table_watch,
             metrics=Metrics(cluster, loads, usages),
+            not_logged=not_logged,
+            feedback=FeedbackBox(spool),
             registry=registry,
             supervisor=supervisor,
             logs=home.logs,
@@ -182,6 +211,7 @@ async def _running(
         )
         for task in tasks:
             task.cancel()
+        spool.close()
         await supervisor.close()
 
 

@@ -21,6 +21,7 @@ from penstock.processes.launch import (
     GatewayLaunch,
     Launch,
     MlflowLaunch,
+    SpoolLaunch,
     TableWriterLaunch,
     WorkerLaunch,
     ZygoteLaunch,
@@ -31,6 +32,9 @@ from penstock.runtime.forker import Forker
 from penstock.runtime.tree import ChildPlan
 from penstock.settings import Settings, workspace_id
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, TABLE_WRITER, SocketFolder, slot_socket
+
+_SPOOL_PARTS = 16
+"""One of these parts of what spools may take on disk is the control plane's, the others are the gateways'."""
 
 ForkerOf = Callable[[str | None], Forker | None]
 EarlierCheck = Callable[[], ModelCheck | None]
@@ -89,6 +93,7 @@ class Plans:
                     tracking_uri=settings.tracking_uri,
                     tracking_authorization=settings.tracking_authorization,
                     alias_poll_s=settings.alias_poll_s,
+                    spool=self._spool(1 / _SPOOL_PARTS),
                     is_secure=settings.tls is not None,
                 ),
             )
@@ -137,12 +142,15 @@ class Plans:
                 hold_timeout_s=settings.hold_timeout_s,
                 idle_timeout_s=settings.idle_timeout_s,
                 log_max_body_bytes=settings.log_max_body_kb << 10,
-                spool_max_bytes=(settings.spool_max_mb << 20) // settings.gateways,
-                spool_sync_s=settings.spool_sync_ms / 1000,
+                spool=self._spool((_SPOOL_PARTS - 1) / _SPOOL_PARTS / settings.gateways),
                 tracking_authorization=settings.tracking_authorization,
                 tracking_uri=settings.tracking_uri,
             ),
         )
+
+    def _spool(self, share: float) -> SpoolLaunch:
+        """For a process with that share of what all spools may take."""
+        return SpoolLaunch(int((self._settings.spool_max_mb << 20) * share), self._settings.spool_sync_ms / 1000)
 
     def _system_plan(
         self,

@@ -62,6 +62,10 @@ class Tally:
         """All of them, by endpoint."""
         return dict(self._unplaced) if self._map is None else {name: count for name, count, _ in _entries(self._map)}
 
+    def unplaced(self) -> dict[str, int]:
+        """What is counted in memory alone."""
+        return dict(self._unplaced)
+
     def close(self) -> None:
         """Count no more."""
         if self._map is not None:

@@ -244,6 +244,7 @@ class SpoolWriter:
             _log.error("the spool %s cannot be written: %s", self._folder, cause)
         self._blocked_until_s = self._now_s() + _RETRY_S
         self._told = {}
+        self.tally.open()  # an earlier process may have laid it out
 
     def _end_segment(self) -> None:
         self._told = {}

@@ -155,6 +155,9 @@ class Report(msgspec.Struct, tag=True, frozen=True):
     loads: list[EntityLoad]
     demands: dict[str, float] = {}
     """Calls waiting or at work, on average since the last report, by deployment; none where there were none."""
+    not_logged: dict[str, int] = {}
+    """Requests, by the id of their endpoint, that were answered and not logged, and of which no file beside the spool
+    tells: it could not be made."""
 
 
 class Table(msgspec.Struct, tag=True, frozen=True):

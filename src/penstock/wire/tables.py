@@ -20,7 +20,8 @@ def table_path(name: str) -> str:
 
 def encode_table(table: Table) -> dict[str, Any]:
     """A table in a list."""
-    return {"name": str(table.name), "kind": table.kind, "path": table.path}
+    document = {"name": str(table.name), "kind": table.kind, "path": table.path}
+    return {**document, "feedback_path": table.feedback_path} if table.feedback_path else document
 
 
 def decode_table(document: dict[str, Any]) -> Table:
