@@ -19,6 +19,7 @@ from penstock.api import (
     permissions,
     secrets,
     serving_endpoints,
+    stack_metrics,
     tables,
     unity_catalog,
     workspace,
@@ -35,7 +36,21 @@ from penstock.domain.errors import (
 from penstock.wire.errors import body_of, headers_of, status_of
 
 FOR_ANYBODY = (login.router,)
-"""Routes that ask for no principal; every other one does."""
+"""Routes that ask for no principal."""
+FOR_PRINCIPALS = (
+    workspace,
+    serving_endpoints,
+    endpoint_settings,
+    feedback,
+    history,
+    permissions,
+    secrets,
+    penstock,
+    stack_metrics,
+    tables,
+    unity_catalog,
+)
+"""Parts all of whose routes do."""
 _METHOD_NOT_ALLOWED = 405
 
 _log = logging.getLogger(__name__)
@@ -54,10 +69,7 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
     )
     for router in FOR_ANYBODY:
         app.include_router(router)
-    for part in (
-        *(workspace, serving_endpoints, endpoint_settings, feedback, history, permissions, secrets, penstock),
-        *(tables, unity_catalog),
-    ):
+    for part in FOR_PRINCIPALS:
         app.include_router(part.router, dependencies=[Depends(caller_of)])
     generate = app.openapi
 

@@ -32,6 +32,8 @@ class RoutedEntity:
     model_version: str = ""
     redacted: tuple[str, ...] = ()
     """Columns whose values are not logged."""
+    spin_us: int = 0
+    """For how long to look for an answer before sleeping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,7 @@ def _routed_entity(
         model_name=entity.model.name if entity.model is not None else "",
         model_version=entity.model.version if entity.model is not None else "",
         redacted=entity.redacted_columns,
+        spin_us=entity.spin_us,
     )
 
 

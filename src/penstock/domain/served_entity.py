@@ -98,6 +98,11 @@ class ServedEntity:
         """Columns whose values are taken out of bodies before they are logged."""
         return redacted_columns(self.environment)
 
+    @property
+    def spin_us(self) -> int:
+        """For how long to look for what comes next before sleeping, microseconds."""
+        return int(self.environment.get("PENSTOCK_SPIN_US", 0))
+
 
 def redacted_columns(environment: Mapping[str, str]) -> tuple[str, ...]:
     """The columns that `PENSTOCK_REDACTED_COLUMNS` names."""

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
+from penstock.control.served_entities import ServedEntities
 from penstock.control.sessions import Sessions
 from penstock.control.table_watch import TableWatch
 from penstock.control.tokens import Tokens, issue_token
@@ -181,6 +183,7 @@ async def _running(
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
+            loops.create_task(_served_entities(home, database, spool).run(), name="tell served entities"),
             loops.create_task(not_logged.run(), name="look for what is not logged"),
             loops.create_task(unmatched.run(), name="look for feedback to nothing"),
             loops.create_task(table_watch.run(), name="watch tables"),
@@ -213,6 +216,12 @@ async def _running(
             task.cancel()
         spool.close()
         await supervisor.close()
+
+
+def _served_entities(home: Home, database: Database, spool: SpoolWriter) -> ServedEntities:
+    """What tells the table of served entities."""
+    workspace = str(workspace_id(home.path))
+    return ServedEntities(spool, home.told_entities, database.endpoints, workspace, lambda: time.time_ns() // 1000)
 
 
 def _open_secrets(home: Home, database: Database) -> Secrets:

@@ -22,8 +22,13 @@ def encode_metrics(
     endpoint: str, loads: Iterable[EntityLoad], usages: Iterable[EntityUsage], now_s: float, accept: str
 ) -> tuple[bytes, str]:
     """Body and content type for a client that accepts these types."""
+    return expose(_families(endpoint, list(loads), list(usages), now_s), accept)
+
+
+def expose(families: list[Metric], accept: str) -> tuple[bytes, str]:
+    """Families, those without samples left out, as the body and content type for a client that accepts these types."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(_families(endpoint, list(loads), list(usages), now_s)))
+    registry.register(_Families(families))
     if "application/openmetrics-text" in accept:
         return openmetrics.generate_latest(registry), OPENMETRICS  # type: ignore[no-untyped-call]
     return generate_latest(registry), TEXT
