@@ -122,7 +122,7 @@ def test_p5_4_tables_are_read_while_they_are_written(stack: Stack) -> None:
         for _ in range(8):
             (count, odd) = home.numbers(
                 f"SELECT count(*) AS n, count(*) FILTER (n <> 2) AS odd FROM (SELECT count(*) AS n "
-                f"FROM {VIEW} WHERE request_date >= current_date - 1 AND x IN (1.0, 2.5) GROUP BY databricks_request_id)"
+                f"FROM {VIEW} WHERE x IN (1.0, 2.5) AND request_date >= today() - 1 GROUP BY databricks_request_id)"
             )
             assert count >= seen
             assert odd == 0
