@@ -60,8 +60,8 @@ class Layout:
 
     struct: pa.StructType
     models: dict[str, Filling]
-    any_model: Filling | None
-    """For rows whose model is not known: only if there is no doubt how they are to be read."""
+    any_model: Filling
+    """For rows whose model is not known (any more), by names."""
 
     def rows(self, model: str | None, request: str | None, response: str | None) -> list[dict[str, Any]]:
         """The rows of a request.
@@ -70,8 +70,6 @@ class Layout:
             LeftOut: there are none to be had.
         """
         filling = self.models.get(model or "", self.any_model)
-        if filling is None:
-            raise LeftOut("model: not known any more")
         unpacked = unpack(request, response, filling.columns)
         return [
             {POSITION: at, **dict(zip(filling.names, (*inputs, *outputs), strict=True))}
@@ -106,8 +104,7 @@ def layout_of(signatures: Mapping[str, Signature], taken: Iterable[str]) -> Layo
     names = _distinct(types, {POSITION, *(name.lower() for name in taken)})
     fillings = {key: _filling(columns, types, names) for key, columns in models.items()}
     struct = pa.struct([(POSITION, pa.int64()), *((names[slot], kind.arrow) for slot, kind in types.items())])
-    orders = {filling.names for filling in fillings.values()}
-    return Layout(struct, fillings, next(iter(fillings.values())) if len(orders) == 1 else None)
+    return Layout(struct, fillings, _filling(_every_column(models.values()), types, names))
 
 
 def _columns_of(signature: Signature) -> ModelColumns:
@@ -130,7 +127,18 @@ def _filling(columns: ModelColumns, types: Mapping[Slot, ColumnType], names: Map
     slots = _slots(columns)
     read = [column if column == WHOLE else ModelColumn(column.name, types[slot]) for slot, column in slots]
     split = len(columns.inputs)
-    return Filling(ModelColumns(tuple(read[:split]), tuple(read[split:])), tuple(names[slot] for slot, _ in slots))
+    own = ModelColumns(tuple(read[:split]), tuple(read[split:]), columns.is_guessed)
+    return Filling(own, tuple(names[slot] for slot, _ in slots))
+
+
+def _every_column(models: Iterable[ModelColumns]) -> ModelColumns:
+    """What any of the models has, once; good for reading by names."""
+    found: dict[Slot, ModelColumn] = {}
+    for columns in models:
+        for slot, column in _slots(columns):
+            found.setdefault(slot, column)
+    inputs, outputs = (tuple(c for slot, c in found.items() if slot.is_output is which) for which in (False, True))
+    return ModelColumns(inputs, outputs, is_guessed=True)
 
 
 def _distinct(slots: Iterable[Slot], taken: set[str]) -> dict[Slot, str]:

@@ -33,6 +33,8 @@ class ModelColumns:
 
     inputs: tuple[ModelColumn, ...]
     outputs: tuple[ModelColumn, ...]
+    is_guessed: bool = False
+    """They are those of other versions: values are read by their names alone, unless there is only one."""
 
 
 WHOLE = ModelColumn(None, JSON_TEXT)
@@ -45,12 +47,26 @@ def unpack(request: str | None, response: str | None, model: ModelColumns) -> li
     Raises:
         LeftOut: there are no rows to be had.
     """
-    rows = _input_rows(_document(request, "request"), model.inputs)
-    predictions = _predictions(_document(response, "response"), len(rows), model.outputs)
+    body, answer = _document(request, "request"), _document(response, "response")
+    rows = _input_rows(body, model.inputs)
+    predictions = _predictions(answer, len(rows), model.outputs)
+    if model.is_guessed:
+        _check_names(body, answer, model)
     return [
         (_typed(row, model.inputs, "request"), _typed(prediction, model.outputs, "response"))
         for row, prediction in zip(rows, predictions, strict=True)
     ]
+
+
+def _check_names(body: dict[str, Any], answer: dict[str, Any], model: ModelColumns) -> None:
+    """Leave out what can only be read in an order that is not known."""
+    content = next(body[name] for name in _FORMATS if name in body)
+    names = content.get("columns") if isinstance(content, dict) and "data" in content else content
+    has_names = isinstance(names, dict) or (isinstance(names, list) and all(isinstance(n, dict | str) for n in names))
+    answers = answer["predictions"]
+    has_labels = isinstance(answers, dict) or all(isinstance(each, dict) for each in answers)
+    if not (has_names or len(model.inputs) == 1) or not (has_labels or len(model.outputs) == 1):
+        raise LeftOut("model: not known any more, and its order of columns is needed")
 
 
 def _document(text: str | None, what: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def is_delta(folder: Path) -> bool:
     """Whether there is a Delta table in a folder."""
     try:
         return (folder / LOG).is_dir()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
