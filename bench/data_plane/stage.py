@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 import msgspec
 
 from penstock.domain.access import digest_of
+from penstock.domain.inference_log import InferenceLog
 from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
-from penstock.processes.launch import GatewayLaunch
+from penstock.processes.launch import GatewayLaunch, SpoolLaunch
 from penstock.settings import Home
 from penstock.wire.routing_table import save_table
 from penstock.wire.sockets import SocketFolder, slot_socket
@@ -32,6 +33,9 @@ SOURCE = Path(__file__).parents[2] / "src"
 TOKEN = "pst_" + "0123456789abcdef" * 4
 ENDPOINT = "iris"
 SPOOL_BYTES = 8 << 30
+SYNC_S = 1.0
+"""The default."""
+TABLE = f"main.default.{ENDPOINT}_payload"
 TARGET = f"/serving-endpoints/{ENDPOINT}/invocations"
 SLOTS = ("a-0", "b-0")
 
@@ -78,6 +82,11 @@ def routing_table(**endpoint: Any) -> RoutingTable:
     return RoutingTable(1, {ENDPOINT: routed}, {digest_of(TOKEN): Access("bench")})
 
 
+def logging_table() -> RoutingTable:
+    """The same endpoint, every answer of which is logged for its inference table."""
+    return routing_table(log=InferenceLog(payload=TABLE))
+
+
 def client(server: Server, connections: int, seconds: float) -> dict[str, Any]:
     """What a closed loop of that many connections saw."""
     script = str(HERE / "closed_loop.py")
@@ -122,7 +131,8 @@ def gateway(table: RoutingTable | None = None, **launch: Any) -> Iterator[Server
             cors_origins=(),
             hold_timeout_s=60,
             idle_timeout_s=300,
-            spool_max_bytes=SPOOL_BYTES,
+            log_max_body_bytes=1 << 20,
+            spool=SpoolLaunch(SPOOL_BYTES, SYNC_S),
             tracking_uri=None,
             tracking_authorization=None,
             **launch,

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS, machine_sh
 from penstock.domain.devices import VISIBLE, usable
 from penstock.domain.environment import EnvManager
 from penstock.domain.limits import Limits, Machine, Windows
+from penstock.domain.spool_mode import SpoolMode
 from penstock.faults import VARIABLE, BadFault, parse_faults
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
@@ -65,13 +67,38 @@ class Home:
 
     @property
     def spool(self) -> Path:
-        """What was logged of predictions, a folder for each gateway."""
+        """What is on its way to tables, a folder for each process that writes there: gateways, the control plane."""
         return self.path / "spool"
+
+    @property
+    def control_plane_spool(self) -> Path:
+        """The control plane's part of it: feedback and other rows that arise there."""
+        return self.spool / "control-plane"
+
+    @property
+    def told_entities(self) -> Path:
+        """JSON: the served entities that the table of them has been told."""
+        return self.table_writer / "served-entities.json"
+
+    @property
+    def feedback_checked(self) -> Path:
+        """JSON: until when the feedback in each table has been held against predictions."""
+        return self.path / "run" / "feedback-checked.json"
 
     @property
     def warehouse(self) -> Path:
         """Delta tables: `<catalog>/<schema>/<table>`."""
         return self.path / "warehouse"
+
+    @property
+    def table_writer(self) -> Path:
+        """What could not go into tables: rows that wait, and what no table takes."""
+        return self.path / "table-writer"
+
+    @property
+    def table_states(self) -> Path:
+        """How the tables stand, as the table writer tells it."""
+        return self.table_writer / "tables.json"
 
     @property
     def run(self) -> Path:
@@ -102,6 +129,11 @@ class Home:
     def table_file(self) -> Path:
         """The newest routing table."""
         return self.run / "routing-table.json"
+
+
+def workspace_id(home: Path) -> int:
+    """The number by which clients know this installation."""
+    return zlib.crc32(str(home).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +178,21 @@ class Settings:
     fault: str = ""
     """`PENSTOCK_FAULT`: where processes are to crash, for tests; nowhere by default."""
     spool_max_mb: int = 1024
-    """`PENSTOCK_SPOOL_MAX_MB`: what the spools of all gateways may take on disk together."""
+    """`PENSTOCK_SPOOL_MAX_MB`: what the spools of all processes may take on disk together."""
+    spool_sync_ms: int = 1000
+    """`PENSTOCK_SPOOL_SYNC_MS`: how long after a record is written the disk itself is to have it; 0 leaves it open."""
+    table_flush_s: float = 5.0
+    """`PENSTOCK_TABLE_FLUSH_S`: within so many seconds what is logged can be read in its table."""
+    table_retention_days: int = 0
+    """`PENSTOCK_TABLE_RETENTION_DAYS`: so many days rows of inference tables are kept; 0 for ever."""
+    log_max_body_kb: int = 1024
+    """`PENSTOCK_LOG_MAX_BODY_KB`: a body over this is not logged, only that it was there."""
     alias_poll_s: float = 10.0
     """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
     limits: Limits = field(default_factory=Limits)
     """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_MEMORY_LIMIT_MB`,
     `PENSTOCK_PROCESS_LIMIT`, `PENSTOCK_FILE_LIMIT`, `PENSTOCK_REPLICA_MEMORY_MB`, `PENSTOCK_SCALE_TO_ZERO_AFTER_S`,
-    `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with what the machine has."""
+    `PENSTOCK_AUTOSCALE_STABLE_S`, `PENSTOCK_AUTOSCALE_PANIC_S` and `PENSTOCK_SPOOL_MODE`, with what the machine has."""
     devices: tuple[str, ...] = ()
     """`CUDA_VISIBLE_DEVICES`: the GPUs that replicas may be given; all that are found by default."""
 
@@ -181,6 +221,10 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
         idle_timeout_s=_number(environment, "PENSTOCK_IDLE_TIMEOUT_S", 300.0, 1, 86400),
         fault=_fault(environment),
         spool_max_mb=_whole(environment, "PENSTOCK_SPOOL_MAX_MB", 1024, 1, 1 << 24),
+        spool_sync_ms=_whole(environment, "PENSTOCK_SPOOL_SYNC_MS", 1000, 0, 3_600_000),
+        table_flush_s=_number(environment, "PENSTOCK_TABLE_FLUSH_S", 5.0, 0.1, 3600),
+        table_retention_days=_whole(environment, "PENSTOCK_TABLE_RETENTION_DAYS", 0, 0, 36_500),
+        log_max_body_kb=_whole(environment, "PENSTOCK_LOG_MAX_BODY_KB", 1024, 0, 16 << 10),
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         limits=Limits(
             cores=machine.cores,
@@ -194,6 +238,7 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
             gpus=len(devices),
             replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30)
             or machine_share_mb(machine.memory_mb),
+            spool_mode=SpoolMode(_choice(environment, "PENSTOCK_SPOOL_MODE", tuple(SpoolMode), SpoolMode.AVAILABLE)),
             windows=Windows(
                 stable_s=stable_s,
                 panic_s=_whole(

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from penstock import __version__
 from penstock.api import (
     endpoint_settings,
+    feedback,
     history,
     login,
     penstock,
@@ -19,6 +20,8 @@ from penstock.api import (
     secrets,
     serving_endpoints,
     stack_metrics,
+    tables,
+    unity_catalog,
     workspace,
 )
 from penstock.api.bodies import body_schemas
@@ -38,11 +41,14 @@ FOR_PRINCIPALS = (
     workspace,
     serving_endpoints,
     endpoint_settings,
+    feedback,
     history,
     permissions,
     secrets,
     penstock,
     stack_metrics,
+    tables,
+    unity_catalog,
 )
 """Parts all of whose routes do."""
 _METHOD_NOT_ALLOWED = 405

@@ -8,12 +8,16 @@ from fastapi import Depends, Request
 
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.catalog import Catalog
 from penstock.control.endpoints import Endpoints
+from penstock.control.feedback import FeedbackBox
 from penstock.control.history import History
 from penstock.control.metrics import Metrics
+from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.table_watch import TableWatch
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -30,7 +34,11 @@ class Parts:
     secrets: Secrets
     tokens: Tokens
     sessions: Sessions
+    catalog: Catalog
     metrics: Metrics
+    not_logged: NotLogged
+    feedback: FeedbackBox
+    table_watch: TableWatch
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import sys
-import zlib
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,37 +16,48 @@ from fastapi import FastAPI
 
 from penstock.api.app import make_app, set_parts
 from penstock.api.context import Parts
+from penstock.catalog.home import HomeSource, State
+from penstock.client.feedback_check import find_unmatched
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.autoscaler import Autoscaler
+from penstock.control.catalog import Catalog
+from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
 from penstock.control.environments import sweep_environments
 from penstock.control.events import Events
+from penstock.control.feedback import FeedbackBox
 from penstock.control.follower import Follower
 from penstock.control.history import History
 from penstock.control.housekeeping import Housekeeping
 from penstock.control.load import Loads, Usages
 from penstock.control.metrics import Metrics
+from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
+from penstock.control.served_entities import ServedEntities
 from penstock.control.sessions import Sessions
+from penstock.control.table_watch import TableWatch
 from penstock.control.tokens import Tokens, issue_token
+from penstock.control.unmatched_feedback import UnmatchedFeedback
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.faults import fault_point
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.runtime.environments import Environments
-from penstock.settings import Home
+from penstock.settings import Home, workspace_id
+from penstock.spool.writer import SpoolWriter
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.secrets import SecretStore
-from penstock.wire.endpoint_settings import logged_fraction
+from penstock.stores.tables import TableStore
+from penstock.wire.endpoint_settings import inference_log, payload_of
 from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
@@ -102,7 +113,7 @@ async def _running(
             database.principals(),
             launch.replica_secret,
             database.sessions(),
-            lambda endpoint: logged_fraction(endpoint.ai_gateway, endpoint.telemetry),
+            inference_log,
         )
 
     def wake_all() -> None:
@@ -111,20 +122,37 @@ async def _running(
     def on_report(gateway_pid: int, report: Report, now_s: float) -> None:
         loads.take(gateway_pid, report.loads, now_s)
         autoscaler.take(gateway_pid, report.demands, now_s)
+        not_logged.take(gateway_pid, report.not_logged)
 
     def on_scaled(names: Iterable[str]) -> None:
         publisher.publish()
         queue.add(names)
 
+    spool = SpoolWriter(
+        home.control_plane_spool,
+        launch.spool.max_bytes,
+        asyncio.get_running_loop().call_soon,
+        sync_s=launch.spool.sync_s,
+    )
     loads = Loads()
     usages = Usages(cluster.replica_pids)
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
     event_store = EventStore(database.engine)
     events = Events(event_store)
+    unmatched = UnmatchedFeedback(
+        home.warehouse,
+        home.feedback_checked,
+        database.endpoints,
+        payload_of,
+        find_unmatched,
+        events.record,
+    )
+    not_logged = NotLogged(home.spool, events.record, cluster.gateway_pids)
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
     housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
+    table_watch = TableWatch(home.table_states, database.endpoints, inference_log, events.record)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -144,6 +172,7 @@ async def _running(
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session, asyncio.TaskGroup() as loops:
         registry = Registry(session, launch.tracking_uri or "http://localhost")
         publisher.publish()
+        permissions = Permissions(database, publisher)
         follower = Follower(database, registry, publisher, queue.add, launch.alias_poll_s)
         tasks = [
             loops.create_task(cluster.follow(on_change), name="follow the supervisor"),
@@ -154,28 +183,45 @@ async def _running(
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
+            loops.create_task(_served_entities(home, database, spool).run(), name="tell served entities"),
+            loops.create_task(not_logged.run(), name="look for what is not logged"),
+            loops.create_task(unmatched.run(), name="look for feedback to nothing"),
+            loops.create_task(table_watch.run(), name="watch tables"),
         ]
         yield Parts(
             endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
             history=History(
                 database, HistoryStore(database.engine), event_store, registry, publisher, secrets, queue.add
             ),
-            permissions=Permissions(database, publisher),
+            permissions=permissions,
             secrets=secrets,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
+            catalog=Catalog(
+                HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
+            ),
+            table_watch=table_watch,
             metrics=Metrics(cluster, loads, usages),
+            not_logged=not_logged,
+            feedback=FeedbackBox(spool),
             registry=registry,
             supervisor=supervisor,
             logs=home.logs,
             artifacts=home.artifacts,
-            workspace_id=zlib.crc32(str(home.path).encode()),
+            workspace_id=workspace_id(home.path),
             limits=launch.limits,
             is_secure=launch.is_secure,
         )
         for task in tasks:
             task.cancel()
+        spool.close()
         await supervisor.close()
+
+
+def _served_entities(home: Home, database: Database, spool: SpoolWriter) -> ServedEntities:
+    """What tells the table of served entities."""
+    workspace = str(workspace_id(home.path))
+    return ServedEntities(spool, home.told_entities, database.endpoints, workspace, lambda: time.time_ns() // 1000)
 
 
 def _open_secrets(home: Home, database: Database) -> Secrets:

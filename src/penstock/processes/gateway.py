@@ -70,12 +70,12 @@ async def _serve(launch: GatewayLaunch) -> None:
     orphans = Orphans(loop.call_later)
     announcer = Announcer(orphans)
     siblings = Siblings(sockets, launch.siblings)
-    spool = SpoolWriter(home.spool / launch.name, launch.spool_max_bytes, loop.call_soon)
+    spool = SpoolWriter(home.spool / launch.name, launch.spool.max_bytes, loop.call_soon, sync_s=launch.spool.sync_s)
     control_plane = _session(sockets.address(CONTROL_PLANE))
     mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
     gateway = Gateway(
         table,
-        Invocations(table, random.random, meter, orphans, siblings, Captures(spool)),
+        Invocations(table, random.random, meter, orphans, siblings, Captures(spool, launch.log_max_body_bytes)),
         Upstream("control plane", control_plane, "http://localhost"),
         Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
         is_secure=launch.tls is not None,
@@ -102,7 +102,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     siblings.follow()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, meter), clients.watch())]
+    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, meter, spool.tally), clients.watch())]
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)

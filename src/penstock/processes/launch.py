@@ -30,6 +30,13 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     home: str
 
 
+class SpoolLaunch(msgspec.Struct, frozen=True):
+    """How a process writes its spool."""
+
+    max_bytes: int
+    sync_s: float
+
+
 class GatewayLaunch(Launch, frozen=True, kw_only=True):
     """What a gateway is told."""
 
@@ -43,7 +50,8 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...]
     hold_timeout_s: float
     idle_timeout_s: float
-    spool_max_bytes: int
+    spool: SpoolLaunch
+    log_max_body_bytes: int
     tracking_uri: str | None
     tracking_authorization: str | None
 
@@ -59,8 +67,20 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     tracking_uri: str | None
     tracking_authorization: str | None
     alias_poll_s: float
+    spool: SpoolLaunch
     is_secure: bool
     """Whether clients reach the gateways over TLS."""
+
+
+class TableWriterLaunch(Launch, frozen=True, kw_only=True):
+    """What the table writer is told."""
+
+    listen_fd: int
+    workspace_id: str
+    flush_s: float
+    keeps_days: int
+    parked_max_bytes: int
+    max_body_bytes: int
 
 
 class MlflowLaunch(Launch, frozen=True, kw_only=True):

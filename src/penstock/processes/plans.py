@@ -21,6 +21,8 @@ from penstock.processes.launch import (
     GatewayLaunch,
     Launch,
     MlflowLaunch,
+    SpoolLaunch,
+    TableWriterLaunch,
     WorkerLaunch,
     ZygoteLaunch,
 )
@@ -28,8 +30,11 @@ from penstock.processes.listeners import Listeners
 from penstock.runtime.environments import Environments
 from penstock.runtime.forker import Forker
 from penstock.runtime.tree import ChildPlan
-from penstock.settings import Settings
-from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SocketFolder, slot_socket
+from penstock.settings import Settings, workspace_id
+from penstock.wire.sockets import CONTROL_PLANE, ROUTING, TABLE_WRITER, SocketFolder, slot_socket
+
+_SPOOL_PARTS = 16
+"""One of these parts of what spools may take on disk is the control plane's, the others are the gateways'."""
 
 ForkerOf = Callable[[str | None], Forker | None]
 EarlierCheck = Callable[[], ModelCheck | None]
@@ -88,7 +93,28 @@ class Plans:
                     tracking_uri=settings.tracking_uri,
                     tracking_authorization=settings.tracking_authorization,
                     alias_poll_s=settings.alias_poll_s,
+                    spool=self._spool(1 / _SPOOL_PARTS),
                     is_secure=settings.tls is not None,
+                ),
+            )
+        )
+        table_writer = self._sockets.listen(TABLE_WRITER)
+        plans.append(
+            self._system_plan(
+                "table-writer",
+                "table-writer",
+                "table_writer",
+                (table_writer,),
+                lambda fd: TableWriterLaunch(
+                    parent_pid=os.getpid(),
+                    status_fd=fd,
+                    home=home,
+                    listen_fd=table_writer.fileno(),
+                    workspace_id=str(workspace_id(self._home.path)),
+                    flush_s=settings.table_flush_s,
+                    keeps_days=settings.table_retention_days,
+                    parked_max_bytes=settings.spool_max_mb << 20,
+                    max_body_bytes=settings.log_max_body_kb << 10,
                 ),
             )
         )
@@ -115,11 +141,16 @@ class Plans:
                 cors_origins=settings.cors_origins,
                 hold_timeout_s=settings.hold_timeout_s,
                 idle_timeout_s=settings.idle_timeout_s,
-                spool_max_bytes=(settings.spool_max_mb << 20) // settings.gateways,
+                log_max_body_bytes=settings.log_max_body_kb << 10,
+                spool=self._spool((_SPOOL_PARTS - 1) / _SPOOL_PARTS / settings.gateways),
                 tracking_authorization=settings.tracking_authorization,
                 tracking_uri=settings.tracking_uri,
             ),
         )
+
+    def _spool(self, share: float) -> SpoolLaunch:
+        """For a process with that share of what all spools may take."""
+        return SpoolLaunch(int((self._settings.spool_max_mb << 20) * share), self._settings.spool_sync_ms / 1000)
 
     def _system_plan(
         self,

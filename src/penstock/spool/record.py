@@ -11,8 +11,7 @@ The payload is a head of 68 bytes, then notes, request and answer, one after the
 """
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from enum import IntEnum, IntFlag
 from zlib import crc32
 
@@ -22,12 +21,18 @@ VERSION = 1
 MAGIC = b"PENSTOCK"
 NO_ID = b"\0" * 36
 _MAX_U32 = (1 << 32) - 1
-_SEGMENT = struct.Struct("<8sH6x")
+_SEGMENT = struct.Struct("<8sH6s")
 _PREFIX = struct.Struct("<II")
 _HEAD = struct.Struct("<BBHI36sQIII4x")
 
-SEGMENT_HEAD = _SEGMENT.pack(MAGIC, VERSION)
-"""What a segment begins with."""
+
+def segment_head(writer: bytes) -> bytes:
+    """What a segment begins with; `writer` is a number of 6 bytes that its process drew for itself."""
+    return _SEGMENT.pack(MAGIC, VERSION, writer)
+
+
+SEGMENT_HEAD = segment_head(b"")
+"""That of a process without such a number."""
 
 
 class Kind(IntEnum):
@@ -45,6 +50,8 @@ class Kind(IntEnum):
     """The end of that stream, before its end leaves."""
     LOST = 6
     """Records that could not be written before this one: JSON in place of the answer."""
+    ROW = 7
+    """A row for a table that its context names: JSON in place of the answer, its keys are columns."""
 
 
 class Flag(IntFlag):
@@ -54,6 +61,10 @@ class Flag(IntFlag):
     """The request is over the limit and not here."""
     ANSWER_TOO_LARGE = 2
     """The answer is over the limit and not here; of a stream, the rest of it."""
+    NOT_SAMPLED = 4
+    """The request is told for the sake of usage only: neither body is here."""
+    NOT_REDACTED = 8
+    """The request holds what may not be logged, and could not be read to take that out: it is not here."""
 
 
 NOTHING_MISSING = Flag(0)
@@ -73,16 +84,38 @@ class Context(msgspec.Struct, frozen=True):
     content_type: str
     """Of the request."""
     sampling_fraction: float
+    """The share of requests whose bodies are here."""
+    model_name: str = ""
+    model_version: str = ""
+    payload_table: str = ""
+    """The AI Gateway's table for them, `catalog.schema.table`; empty for none."""
+    legacy_table: str = ""
+    """The table of `auto_capture_config`; empty for none."""
+    tracks_usage: bool = False
+    """Whether they are told in the usage table."""
+
+
+class RowContext(msgspec.Struct, frozen=True):
+    """What rows for one table have in common: the context of records of kind ROW."""
+
+    table: str
+    """`catalog.schema.table`."""
 
 
 class Lost(msgspec.Struct, frozen=True):
     """How much is missing before a record of kind LOST."""
 
     records: int
+    requests: dict[str, int] = {}
+    """Requests that are missing, wholly or in part, by the id of their endpoint."""
+
+    def plus(self, records: int, requests: Mapping[str, int]) -> "Lost":
+        """With so much more."""
+        added = {endpoint: self.requests.get(endpoint, 0) + count for endpoint, count in requests.items()}
+        return Lost(self.records + records, {**self.requests, **added})
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record, decoded."""
 
     kind: Kind
@@ -133,6 +166,21 @@ def encode_record(
     return _PREFIX.pack(len(payload), crc32(payload)), payload
 
 
+def head_of(payload: bytes) -> tuple[int, bytes]:
+    """The context's number and the request's id of an encoded record."""
+    _, _, _, context, request_id, *_ = _HEAD.unpack_from(payload)
+    return context, request_id
+
+
+def endpoint_of(context: bytes) -> str:
+    """The id of the endpoint that an encoded context tells; empty if it tells none."""
+    return msgspec.json.decode(context, type=_Owner).endpoint_id
+
+
+class _Owner(msgspec.Struct):
+    endpoint_id: str = ""
+
+
 def read_records(segment: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:
     """The whole records of a segment from an offset on, each with the offset behind it.
 
@@ -143,30 +191,54 @@ def read_records(segment: bytes, offset: int = 0) -> Iterator[tuple[Record, int]
         Damaged: it does not begin as a segment does, or holds a record of a kind that this version does not have.
     """
     if offset == 0:
-        _check_head(segment)
+        if writer_of_segment(segment) is None:
+            return  # a crash came just after it was made
         offset = len(SEGMENT_HEAD)
-    while len(segment) - offset >= _PREFIX.size:
-        length, checksum = _PREFIX.unpack_from(segment, offset)
+    yield from records_in(segment, offset)
+
+
+def records_in(data: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:
+    """The same for a part of a segment that begins at a record.
+
+    Raises:
+        Damaged: a record is of a kind that this version does not have.
+    """
+    while len(data) - offset >= _PREFIX.size:
+        length, checksum = _PREFIX.unpack_from(data, offset)
         start, end = offset + _PREFIX.size, offset + _PREFIX.size + length
-        if length < _HEAD.size or end > len(segment):
+        if length < _HEAD.size or end > len(data):
             return
-        payload = segment[start:end]
+        payload = data[start:end]
         if crc32(payload) != checksum:
             return
         yield _decode(payload), end
         offset = end
 
 
-def _check_head(segment: bytes) -> None:
-    if len(segment) < len(SEGMENT_HEAD):
-        if SEGMENT_HEAD.startswith(segment):
-            return  # a crash came just after it was made
+def size_of_record(data: bytes) -> int | None:
+    """How many bytes the record takes that begins here, if it is whole; None if that cannot be told."""
+    if len(data) < _PREFIX.size:
+        return None
+    length: int = _PREFIX.unpack_from(data)[0]
+    return _PREFIX.size + length if length >= _HEAD.size else None
+
+
+def writer_of_segment(head: bytes) -> str | None:
+    """The number of the process that wrote a segment, from its first bytes; None if they are not all there yet.
+
+    Raises:
+        Damaged: it does not begin as a segment does.
+    """
+    if len(head) < len(SEGMENT_HEAD):
+        if head.startswith(MAGIC) or MAGIC.startswith(head):
+            return None
         raise Damaged("it is too short for a segment")
-    magic, version = _SEGMENT.unpack_from(segment)
+    magic, version, writer = _SEGMENT.unpack_from(head)
     if magic != MAGIC:
         raise Damaged("it does not begin as a segment does")
     if version != VERSION:
         raise Damaged(f"it is a segment of version {version}, not {VERSION}")
+    return str(writer.hex())
 
 
 def _decode(payload: bytes) -> Record:
@@ -176,8 +248,8 @@ def _decode(payload: bytes) -> Record:
     if kind not in _KINDS or request_end > len(payload):
         raise Damaged(f"a record of kind {kind} is none of version {VERSION}")
     return Record(
-        Kind(kind),
-        Flag(flags),
+        _KINDS[kind],
+        _FLAGS[flags],
         status,
         context,
         request_id.rstrip(b"\0").decode("ascii", "replace"),
@@ -189,4 +261,6 @@ def _decode(payload: bytes) -> Record:
     )
 
 
-_KINDS = frozenset(map(int, Kind))
+# Looking one up in an enum costs more than all else that is done for a record.
+_KINDS = {int(kind): kind for kind in Kind}
+_FLAGS = tuple(map(Flag, range(256)))

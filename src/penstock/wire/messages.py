@@ -130,6 +130,12 @@ class Snapshot(msgspec.Struct, tag=True, frozen=True):
     replicas: list[ReplicaInfo]
 
 
+class Flushed(msgspec.Struct, tag=True, frozen=True):
+    """All that was in the spools has been committed, but for rows of these tables, which are parked."""
+
+    parked_tables: list[str]
+
+
 class Subscribe(msgspec.Struct, tag=True, frozen=True):
     """A gateway asks for the routing table; `version` is what it holds already."""
 
@@ -149,6 +155,9 @@ class Report(msgspec.Struct, tag=True, frozen=True):
     loads: list[EntityLoad]
     demands: dict[str, float] = {}
     """Calls waiting or at work, on average since the last report, by deployment; none where there were none."""
+    not_logged: dict[str, int] = {}
+    """Requests, by the id of their endpoint, that were answered and not logged, and of which no file beside the spool
+    tells: it could not be made."""
 
 
 class Table(msgspec.Struct, tag=True, frozen=True):
