@@ -39,6 +39,11 @@ class Home:
         return self.path / "penstock.db"
 
     @property
+    def metrics_database(self) -> Path:
+        """The past of metrics, written by the control plane alone."""
+        return self.path / "metrics.db"
+
+    @property
     def mlflow(self) -> Path:
         """Backend and artifacts of the embedded MLflow server."""
         return self.path / "mlflow"

@@ -74,3 +74,20 @@ def test_c38_an_endpoint_without_config_has_no_metrics(stack: Stack) -> None:
     finally:
         stack.call("DELETE", f"{MANAGEMENT}/c38-bare")
     refused(stack.call("GET", f"{MANAGEMENT}/nope/metrics"), 404, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_p4_2_the_predict_tier_is_in_the_metrics_of_the_stack(stack: Stack, create: Create) -> None:
+    """Each principal sees the endpoints that it may see."""
+    slow = {"PENSTOCK_PREDICT_TIER": "mlflow"}
+    create("tiers", entity("1"), entity("2", environment_vars=slow), traffic_config=split(m_1=50, m_2=50))
+    found = {family.name: family.samples for family in parse(stack.call("GET", "/metrics").text)}
+    own = {name: [s.labels for s in found[name] if s.labels["endpoint_name"] == "tiers" and s.value] for name in found}
+    tiers = {labels["served_model_name"]: labels["predict_tier"] for labels in own["penstock_predict_tier"]}
+    assert tiers == {"m-1": "frame", "m-2": "mlflow"}
+    replicas = {labels["served_model_name"]: labels["state"] for labels in own["penstock_replicas"]}
+    assert replicas == {"m-1": "ready", "m-2": "ready"}
+
+    stranger = stack.call("POST", "/api/2.0/penstock/tokens", {"user": "metrics-reader"}).json()["token"]
+    seen = stack.call("GET", "/metrics", headers={"Authorization": f"Bearer {stranger}"})
+    assert (seen.status_code, "tiers" in seen.text) == (200, False)
+    refused(stack.call("GET", "/metrics", headers={"Authorization": "Bearer pst_wrong"}), 401, "UNAUTHENTICATED")

@@ -167,6 +167,7 @@ OPEN_TO_ALL = {
     ("POST", "/api/2.0/serving-endpoints/pt"),
     ("PUT", "/api/2.0/serving-endpoints/pt/{name}/config"),
     ("GET", "/api/2.0/penstock/ps"),
+    ("GET", "/metrics"),
     ("GET", "/api/2.0/penstock/models"),
     ("GET", "/api/2.0/penstock/tokens"),
     ("GET", "/api/2.0/penstock/principals"),

@@ -10,7 +10,17 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from penstock import __version__
-from penstock.api import endpoint_settings, history, login, penstock, permissions, secrets, serving_endpoints, workspace
+from penstock.api import (
+    endpoint_settings,
+    history,
+    login,
+    penstock,
+    permissions,
+    secrets,
+    serving_endpoints,
+    stack_metrics,
+    workspace,
+)
 from penstock.api.bodies import body_schemas
 from penstock.api.context import Parts, caller_of
 from penstock.domain.errors import (
@@ -23,7 +33,18 @@ from penstock.domain.errors import (
 from penstock.wire.errors import body_of, headers_of, status_of
 
 FOR_ANYBODY = (login.router,)
-"""Routes that ask for no principal; every other one does."""
+"""Routes that ask for no principal."""
+FOR_PRINCIPALS = (
+    workspace,
+    serving_endpoints,
+    endpoint_settings,
+    history,
+    permissions,
+    secrets,
+    penstock,
+    stack_metrics,
+)
+"""Parts all of whose routes do."""
 _METHOD_NOT_ALLOWED = 405
 
 _log = logging.getLogger(__name__)
@@ -42,7 +63,7 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
     )
     for router in FOR_ANYBODY:
         app.include_router(router)
-    for part in (workspace, serving_endpoints, endpoint_settings, history, permissions, secrets, penstock):
+    for part in FOR_PRINCIPALS:
         app.include_router(part.router, dependencies=[Depends(caller_of)])
     generate = app.openapi
 

@@ -10,10 +10,12 @@ from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.endpoints import Endpoints
 from penstock.control.history import History
+from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.stack_metrics import StackMetricsSource
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -31,6 +33,8 @@ class Parts:
     tokens: Tokens
     sessions: Sessions
     metrics: Metrics
+    metric_history: MetricHistory
+    stack_metrics: StackMetricsSource
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

@@ -44,4 +44,5 @@ class Metrics:
             len(replicas) * CONCURRENCY_PER_REPLICA,
             fmean(usage.cpu_percent for usage in known) if known else None,
             fmean(usage.memory_percent for usage in known) if known else None,
+            len(replicas),
         )

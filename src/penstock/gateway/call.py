@@ -20,7 +20,8 @@ from penstock.wire.frames import Head, MetaForm, RequestMeta
 MAX_UNSENT_BYTES = 4 << 20
 """A client of a stream that leaves more than this unread is cut off: nothing may pile up here without end."""
 
-OnEnd = Callable[[int, float], None]
+OnEnd = Callable[[int, float, float | None, bytes], None]
+"""Told of an answer: its status, the seconds it took, those until a replica began with it, and the replica's notes."""
 
 _ids = request_ids()
 
@@ -84,6 +85,7 @@ class Call:
         "lane",
         "meta",
         "move_on",
+        "queued_s",
         "request_id",
         "state",
     )
@@ -106,7 +108,7 @@ class Call:
             entity_name: the served entity that is to give it.
             meta: what goes to the replica beside the body, to which the request's id is added.
             body: of the request.
-            on_end: told the answer's status and its seconds.
+            on_end: told of the answer.
             stand_in: makes who waits on when the recipient leaves a call that a replica has begun; without it nobody.
             capture: logs it; without it nothing is logged.
             move_on: finds another way for it, if that to this entity ends while it waits.
@@ -123,6 +125,8 @@ class Call:
         self.meta = form.fill(self.request_id)
         self._replica: str | None = None
         self.arrived_s = time.monotonic()
+        self.queued_s: float | None = None
+        """How long it waited until a replica began with it."""
         self.lane: Lane[Call] | None = None
         """Refuses the call at its time limit; set by the backend that took it."""
         self.state = _WAITING
@@ -188,9 +192,10 @@ class Call:
         if self.found_no_replica and self.cold_start_s is None:
             self.cold_start_s = time.monotonic() - self.arrived_s
 
-    def start(self, is_idempotent: bool) -> None:
+    def start(self, is_idempotent: bool, now_s: float) -> None:
         """A replica has begun with it, which says whether it may be begun a second time."""
         self.state = _STARTED
+        self.queued_s = now_s - self.arrived_s
         self.is_idempotent = is_idempotent
 
     def retry_alone(self) -> bool:
@@ -265,23 +270,23 @@ class Call:
     def _respond(self, status: int, body: bytes, headers: Headers, notes: bytes = b"") -> None:
         total_s = time.monotonic() - self.arrived_s
         if self._capture is None:
-            self._end(status, total_s)
+            self._end(status, total_s, notes)
             if self._recipient.is_open:
                 self._recipient.respond(status, body, headers)
         else:
             leave = partial(self._let_answer, status, body, headers)
             self._capture.log(leave, self, Kind.WHOLE, status, total_s, notes, self.body, body)
-            self._end(status, total_s)
+            self._end(status, total_s, notes)
 
     def _end_stream(self, status: int, notes: bytes, last: bytes = b"") -> None:
         total_s = time.monotonic() - self.arrived_s
         if self._capture is None:
-            self._end(status, total_s)
+            self._end(status, total_s, notes)
             self._let_end(last)
         else:
             leave = partial(self._let_end, b"".join(self._parts) + last)
             self._capture.log(leave, self, Kind.END, status, total_s, notes, b"", last)
-            self._end(status, total_s)
+            self._end(status, total_s, notes)
 
     def _let_answer(self, status: int, body: bytes, headers: Headers) -> None:
         if self._recipient.is_open:
@@ -302,9 +307,9 @@ class Call:
                 self._recipient.push(last)
             self._recipient.end_stream()
 
-    def _end(self, status: int, total_s: float) -> None:
+    def _end(self, status: int, total_s: float, notes: bytes) -> None:
         if self._on_end is not None:
-            self._on_end(status, total_s)
+            self._on_end(status, total_s, self.queued_s, notes)
         self._release()
 
     def _release(self) -> None:

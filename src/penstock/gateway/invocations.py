@@ -71,9 +71,7 @@ class Invocations:
             raise UnsupportedMediaType("The content type is none that the scorer reads; it is too long.")
         asked = Asked(access.principal, target.endpoint.id, entity_name, api, content_type or _DEFAULT_CONTENT_TYPE)
         generation = self._table.generation
-        return Passage(
-            target, asked, access, generation, self._meter.record, self._orphans.adopt, self._move, self._captures
-        )
+        return Passage(target, asked, access, generation, self._meter, self._orphans.adopt, self._move, self._captures)
 
     def begin(self, exchange: Exchange, passage: Passage) -> Sink:
         """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it.

@@ -14,6 +14,7 @@ from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call, OnEnd, Recipient
 from penstock.gateway.capture import Capture, Captures
 from penstock.gateway.head import Key
+from penstock.gateway.load import LoadMeter
 from penstock.gateway.table import RoutedTarget
 from penstock.wire.frames import MetaForm, RequestMeta
 from penstock.wire.siblings import Asked
@@ -53,7 +54,7 @@ class Passage:
         asked: Asked,
         access: Access,
         generation: int,
-        record: Callable[[str, str, int, float], None],
+        meter: LoadMeter,
         adopt: Callable[[Asked, Call], Recipient],
         move: "Callable[[Passage, Call], None]",
         captures: Captures | None = None,
@@ -65,7 +66,7 @@ class Passage:
             asked: who asks for what.
             access: whose token it is.
             generation: of the table that `target` is from.
-            record: counts an answer: endpoint, entity, status, seconds.
+            meter: counts answers.
             adopt: makes what stands in for a client that has left.
             move: finds a new way for a call that went through this passage and still waits when its way ends.
             captures: make what logs predictions.
@@ -83,7 +84,7 @@ class Passage:
         self._ways = [
             Way(
                 backend,
-                partial(record, endpoint, backend.entity.name),
+                meter.counter(endpoint, backend.entity.name).count,
                 captures.capture(target.endpoint, backend.entity, asked) if captures is not None else None,
             )
             for backend in target.backends

@@ -8,6 +8,7 @@ replica says goodbye, a HELLO with no room, or the connection breaks.
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Protocol, cast
@@ -205,6 +206,7 @@ class ReplicaLink:
         """
         calls = self._calls
         has_room = False
+        now_s = 0.0
         try:
             for kind, request_id, payload in frames:
                 call = calls.get(request_id)
@@ -214,7 +216,8 @@ class ReplicaLink:
                     call.take(payload)
                 elif kind == _STARTED:
                     if call.state is _SENT:
-                        call.start(self._is_idempotent)
+                        now_s = now_s or time.monotonic()  # once for all that have begun together
+                        call.start(self._is_idempotent, now_s)
                 elif kind == _HEAD:
                     call.begin(_head(payload), self.slot)
                 else:

@@ -27,6 +27,7 @@ from penstock.control.follower import Follower
 from penstock.control.history import History
 from penstock.control.housekeeping import Housekeeping
 from penstock.control.load import Loads, Usages
+from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
 from penstock.control.permissions import Permissions
 from penstock.control.publisher import Publisher
@@ -34,6 +35,7 @@ from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.stack_metrics import StackMetricsSource
 from penstock.control.tokens import Tokens, issue_token
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
@@ -41,16 +43,20 @@ from penstock.faults import fault_point
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.runtime.environments import Environments
 from penstock.settings import Home
+from penstock.spool.writer import SpoolWriter
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
+from penstock.stores.metric_points import MetricPoints
 from penstock.stores.secrets import SecretStore
 from penstock.wire.endpoint_settings import logged_fraction
 from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
 FIRST_PRINCIPAL = "admin"
+SPOOL = "control-plane"
+"""Name of the folder of its spool."""
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +115,7 @@ async def _running(
         queue.add([*(endpoint.name for endpoint in database.endpoints()), *cluster.endpoint_names()])
 
     def on_report(gateway_pid: int, report: Report, now_s: float) -> None:
-        loads.take(gateway_pid, report.loads, now_s)
+        loads.take(gateway_pid, report, now_s)
         autoscaler.take(gateway_pid, report.demands, now_s)
 
     def on_scaled(names: Iterable[str]) -> None:
@@ -118,9 +124,13 @@ async def _running(
 
     loads = Loads()
     usages = Usages(cluster.replica_pids)
+    metrics = Metrics(cluster, loads, usages)
+    spool = SpoolWriter(home.spool / SPOOL, launch.spool_max_bytes, asyncio.get_running_loop().call_soon)
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
     event_store = EventStore(database.engine)
     events = Events(event_store)
+    points = MetricPoints.open(home.metrics_database)
+    metric_history = MetricHistory(database, metrics, loads, points, (loads, events))
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
@@ -154,9 +164,11 @@ async def _running(
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
+            loops.create_task(metric_history.run(), name="keep the past of metrics"),
         ]
+        endpoints = Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits)
         yield Parts(
-            endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
+            endpoints=endpoints,
             history=History(
                 database, HistoryStore(database.engine), event_store, registry, publisher, secrets, queue.add
             ),
@@ -164,7 +176,9 @@ async def _running(
             secrets=secrets,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
-            metrics=Metrics(cluster, loads, usages),
+            metrics=metrics,
+            metric_history=metric_history,
+            stack_metrics=StackMetricsSource(endpoints, metrics, loads, events, supervisor, spool),
             registry=registry,
             supervisor=supervisor,
             logs=home.logs,
@@ -176,6 +190,8 @@ async def _running(
         for task in tasks:
             task.cancel()
         await supervisor.close()
+        metric_history.close()
+        spool.close()
 
 
 def _open_secrets(home: Home, database: Database) -> Secrets:

@@ -25,6 +25,7 @@ from penstock.gateway.invocations import Invocations
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.patience import Limits
 from penstock.gateway.proxy import Upstream
+from penstock.gateway.reporting import Reporter
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
 from penstock.gateway.subscription import follow_tables
@@ -71,13 +72,11 @@ async def _serve(launch: GatewayLaunch) -> None:
     announcer = Announcer(orphans)
     siblings = Siblings(sockets, launch.siblings)
     spool = SpoolWriter(home.spool / launch.name, launch.spool_max_bytes, loop.call_soon)
-    control_plane = _session(sockets.address(CONTROL_PLANE))
-    mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
+    upstreams = _upstreams(launch, sockets)
     gateway = Gateway(
         table,
         Invocations(table, random.random, meter, orphans, siblings, Captures(spool)),
-        Upstream("control plane", control_plane, "http://localhost"),
-        Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
+        *upstreams,
         is_secure=launch.tls is not None,
     )
     routes = CrossOrigin(launch.cors_origins, gateway.begin).begin if launch.cors_origins else gateway.begin
@@ -102,7 +101,8 @@ async def _serve(launch: GatewayLaunch) -> None:
     siblings.follow()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, meter), clients.watch())]
+    report = Reporter(table, meter, clients, spool, upstreams, gateway.refusals).report
+    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, report), clients.watch())]
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
@@ -122,8 +122,8 @@ async def _serve(launch: GatewayLaunch) -> None:
         task.cancel()
     await table.close()
     await supervisor.close()
-    await control_plane.close()
-    await mlflow.close()
+    for upstream in upstreams:
+        await upstream.close()
 
 
 def _recycling(supervisor: SupervisorClient) -> Recycle:
@@ -134,6 +134,15 @@ def _recycling(supervisor: SupervisorClient) -> Recycle:
             _log.error("slot %s hangs and cannot be replaced: %s", slot, exc)
 
     return recycle
+
+
+def _upstreams(launch: GatewayLaunch, sockets: SocketFolder) -> tuple[Upstream, Upstream]:
+    """The control plane and the MLflow server."""
+    mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
+    return (
+        Upstream("control plane", _session(sockets.address(CONTROL_PLANE)), "http://localhost"),
+        Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
+    )
 
 
 def _session(unix_address: str | None) -> aiohttp.ClientSession:

@@ -59,6 +59,7 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     tracking_uri: str | None
     tracking_authorization: str | None
     alias_poll_s: float
+    spool_max_bytes: int
     is_secure: bool
     """Whether clients reach the gateways over TLS."""
 

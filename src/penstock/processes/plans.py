@@ -31,6 +31,9 @@ from penstock.runtime.tree import ChildPlan
 from penstock.settings import Settings
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SocketFolder, slot_socket
 
+_OWN_SPOOL_BYTES = 64 << 20
+"""What the control plane's spool may take: rows of people's doings, not of predictions."""
+
 ForkerOf = Callable[[str | None], Forker | None]
 EarlierCheck = Callable[[], ModelCheck | None]
 
@@ -88,6 +91,7 @@ class Plans:
                     tracking_uri=settings.tracking_uri,
                     tracking_authorization=settings.tracking_authorization,
                     alias_poll_s=settings.alias_poll_s,
+                    spool_max_bytes=min(settings.spool_max_mb << 20, _OWN_SPOOL_BYTES),
                     is_secure=settings.tls is not None,
                 ),
             )

@@ -92,6 +92,20 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     output_tokens: int | None = None
 
 
+def execution_us(end: bytes) -> int:
+    """What an END payload tells of the execution, for whoever reads tens of thousands a second; 0 if it is none.
+
+    It is the first field of `End`, and nothing but a number: a comma or the end of the document follows.
+    """
+    try:
+        return int(end[_EXECUTION_AT : end.find(b",")])  # without a comma up to the last byte, which is a brace
+    except ValueError:
+        return 0
+
+
+_EXECUTION_AT = len(b'{"execution_us":')
+
+
 class Error(msgspec.Struct, frozen=True):
     """Payload of ERROR: the replica could not answer; the model is not at fault."""
 

@@ -5,13 +5,14 @@ the time at which it was taken. A metric that does not apply is left out and not
 """
 
 from collections.abc import Iterable
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from penstock.domain.load import BOUNDS_MS, EntityLoad, EntityUsage
+from penstock.domain.load import BOUNDS_MS, EntityLoad, EntityUsage, Times
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -22,8 +23,13 @@ def encode_metrics(
     endpoint: str, loads: Iterable[EntityLoad], usages: Iterable[EntityUsage], now_s: float, accept: str
 ) -> tuple[bytes, str]:
     """Body and content type for a client that accepts these types."""
+    return expose(_families(endpoint, list(loads), list(usages), now_s), accept)
+
+
+def expose(families: list[Metric], accept: str) -> tuple[bytes, str]:
+    """Families, those without samples left out, as the body and content type for a client that accepts these types."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(_families(endpoint, list(loads), list(usages), now_s)))
+    registry.register(_Families(families))
     if "application/openmetrics-text" in accept:
         return openmetrics.generate_latest(registry), OPENMETRICS  # type: ignore[no-untyped-call]
     return generate_latest(registry), TEXT
@@ -45,14 +51,14 @@ def _families(endpoint: str, loads: list[EntityLoad], usages: list[EntityUsage],
                 family.add_metric([endpoint, entity], value, timestamp=now_s)
         return family
 
-    latency = HistogramMetricFamily("request_latency_ms", "Time to the answer, milliseconds.", labels=_LABELS)
-    for load in loads:
-        running = 0
-        buckets = []
-        for bound, count in zip((*map(str, BOUNDS_MS), "+Inf"), load.buckets, strict=True):
-            running += count
-            buckets.append((bound, running))
-        latency.add_metric([endpoint, load.entity], buckets=buckets, sum_value=load.sum_ms, timestamp=now_s)
+    def histogram(name: str, text: str, times: Iterable[tuple[str, Times]]) -> Metric:
+        family = HistogramMetricFamily(name, text, labels=_LABELS)
+        for entity, measured in times:
+            family.add_metric(
+                [endpoint, entity], buckets=_cumulative(measured), sum_value=measured.sum_ms, timestamp=now_s
+            )
+        return family
+
     return [
         gauge("cpu_usage_percentage", "Mean CPU use of the replicas, of a core.", _of(usages, "cpu_percent")),
         gauge("mem_usage_percentage", "Mean memory use of the replicas.", _of(usages, "memory_percent")),
@@ -64,8 +70,15 @@ def _families(endpoint: str, loads: list[EntityLoad], usages: list[EntityUsage],
         gauge("request_count_total", "Requests.", ((load.entity, load.requests) for load in loads)),
         gauge("request_4xx_count_total", "Refused requests.", ((load.entity, load.client_errors) for load in loads)),
         gauge("request_5xx_count_total", "Failed requests.", ((load.entity, load.server_errors) for load in loads)),
-        latency,
+        histogram("request_latency_ms", "Time to the answer.", ((load.entity, load.latency) for load in loads)),
+        histogram("model_queue_time_ms", "Time until the model began.", ((load.entity, load.queue) for load in loads)),
+        histogram("model_prediction_latency_ms", "Time of the model.", ((load.entity, load.model) for load in loads)),
     ]
+
+
+def _cumulative(times: Times) -> list[tuple[str, float]]:
+    """How many were at most each bound."""
+    return list(zip((*map(str, BOUNDS_MS), "+Inf"), accumulate(times.buckets), strict=True))
 
 
 def _of(usages: list[EntityUsage], name: str) -> Iterable[tuple[str, float | None]]:
