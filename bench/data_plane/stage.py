@@ -22,7 +22,7 @@ import msgspec
 
 from penstock.domain.access import digest_of
 from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
-from penstock.processes.launch import GatewayLaunch
+from penstock.processes.launch import GatewayLaunch, SpoolLaunch
 from penstock.settings import Home
 from penstock.wire.routing_table import save_table
 from penstock.wire.sockets import SocketFolder, slot_socket
@@ -32,6 +32,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 TOKEN = "pst_" + "0123456789abcdef" * 4
 ENDPOINT = "iris"
 SPOOL_BYTES = 8 << 30
+SYNC_S = 1.0
+"""The default."""
 TARGET = f"/serving-endpoints/{ENDPOINT}/invocations"
 SLOTS = ("a-0", "b-0")
 
@@ -122,7 +124,7 @@ def gateway(table: RoutingTable | None = None, **launch: Any) -> Iterator[Server
             cors_origins=(),
             hold_timeout_s=60,
             idle_timeout_s=300,
-            spool_max_bytes=SPOOL_BYTES,
+            spool=SpoolLaunch(SPOOL_BYTES, SYNC_S),
             tracking_uri=None,
             tracking_authorization=None,
             **launch,

@@ -10,6 +10,7 @@ from penstock.domain.confinement import FILES, MEMORY, RANGES, TASKS, machine_sh
 from penstock.domain.devices import VISIBLE, usable
 from penstock.domain.environment import EnvManager
 from penstock.domain.limits import Limits, Machine, Windows
+from penstock.domain.spool_mode import SpoolMode
 from penstock.faults import VARIABLE, BadFault, parse_faults
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
@@ -70,8 +71,13 @@ class Home:
 
     @property
     def spool(self) -> Path:
-        """What was logged of predictions, a folder for each gateway."""
+        """What is on its way to tables, a folder for each process that writes there: gateways, the control plane."""
         return self.path / "spool"
+
+    @property
+    def control_plane_spool(self) -> Path:
+        """The control plane's part of it: feedback and other rows that arise there."""
+        return self.spool / "control-plane"
 
     @property
     def warehouse(self) -> Path:
@@ -151,13 +157,15 @@ class Settings:
     fault: str = ""
     """`PENSTOCK_FAULT`: where processes are to crash, for tests; nowhere by default."""
     spool_max_mb: int = 1024
-    """`PENSTOCK_SPOOL_MAX_MB`: what the spools of all gateways may take on disk together."""
+    """`PENSTOCK_SPOOL_MAX_MB`: what the spools of all processes may take on disk together."""
+    spool_sync_ms: int = 1000
+    """`PENSTOCK_SPOOL_SYNC_MS`: how long after a record is written the disk itself is to have it; 0 leaves it open."""
     alias_poll_s: float = 10.0
     """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
     limits: Limits = field(default_factory=Limits)
     """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_MEMORY_LIMIT_MB`,
     `PENSTOCK_PROCESS_LIMIT`, `PENSTOCK_FILE_LIMIT`, `PENSTOCK_REPLICA_MEMORY_MB`, `PENSTOCK_SCALE_TO_ZERO_AFTER_S`,
-    `PENSTOCK_AUTOSCALE_STABLE_S` and `PENSTOCK_AUTOSCALE_PANIC_S`, with what the machine has."""
+    `PENSTOCK_AUTOSCALE_STABLE_S`, `PENSTOCK_AUTOSCALE_PANIC_S` and `PENSTOCK_SPOOL_MODE`, with what the machine has."""
     devices: tuple[str, ...] = ()
     """`CUDA_VISIBLE_DEVICES`: the GPUs that replicas may be given; all that are found by default."""
 
@@ -186,6 +194,7 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
         idle_timeout_s=_number(environment, "PENSTOCK_IDLE_TIMEOUT_S", 300.0, 1, 86400),
         fault=_fault(environment),
         spool_max_mb=_whole(environment, "PENSTOCK_SPOOL_MAX_MB", 1024, 1, 1 << 24),
+        spool_sync_ms=_whole(environment, "PENSTOCK_SPOOL_SYNC_MS", 1000, 0, 3_600_000),
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         limits=Limits(
             cores=machine.cores,
@@ -199,6 +208,7 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
             gpus=len(devices),
             replica_memory_mb=_optional_whole(environment, "PENSTOCK_REPLICA_MEMORY_MB", 64, 1 << 30)
             or machine_share_mb(machine.memory_mb),
+            spool_mode=SpoolMode(_choice(environment, "PENSTOCK_SPOOL_MODE", tuple(SpoolMode), SpoolMode.AVAILABLE)),
             windows=Windows(
                 stable_s=stable_s,
                 panic_s=_whole(

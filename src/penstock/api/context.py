@@ -12,6 +12,7 @@ from penstock.control.endpoints import Endpoints
 from penstock.control.history import History
 from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
+from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
@@ -35,6 +36,7 @@ class Parts:
     metrics: Metrics
     metric_history: MetricHistory
     stack_metrics: StackMetricsSource
+    not_logged: NotLogged
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

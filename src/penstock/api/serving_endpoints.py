@@ -200,6 +200,7 @@ def detailed(context: Context, caller: str, endpoint: Endpoint) -> dict[str, Any
         lambda config, entity: endpoints.status(endpoint, config, entity),
         context.permissions.level(caller, endpoint) or Level.CAN_VIEW,
         _task(context, endpoint),
+        context.not_logged.counts()[endpoint.id],
     )
 
 

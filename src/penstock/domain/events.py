@@ -42,6 +42,8 @@ class EventKind(StrEnum):
     REPLICA_WOKEN = "REPLICA_WOKEN"
     SCALED = "SCALED"
     TIER_LOWERED = "TIER_LOWERED"
+    NOT_LOGGED = "NOT_LOGGED"
+    LOGGED_AGAIN = "LOGGED_AGAIN"
 
 
 @dataclass(frozen=True, slots=True)

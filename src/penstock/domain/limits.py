@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from penstock.domain.spool_mode import SpoolMode
+
 
 @dataclass(frozen=True, slots=True)
 class Windows:
@@ -54,3 +56,5 @@ class Limits:
     """Memory that all replicas together may take, MiB; None for no bound."""
     windows: Windows = field(default_factory=Windows)
     """Of the autoscaler."""
+    spool_mode: SpoolMode = SpoolMode.AVAILABLE
+    """What becomes of answers that are to be logged and cannot be."""

@@ -10,6 +10,7 @@ from penstock.domain.replica import replica_specs
 from penstock.domain.scaling import replicas_of
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.sessions import Session
+from penstock.domain.spool_mode import SpoolMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class RoutedEntity:
     queue_size: int
     is_asleep: bool = False
     """Its replica sleeps; the first connection to the slot wakes it."""
+    spool_mode: SpoolMode = SpoolMode.AVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ def _routed_entity(
         timeout_s=entity.request_timeout_s(limits),
         queue_size=entity.queue_size(limits),
         is_asleep=not replicas,
+        spool_mode=entity.spool_mode(limits),
     )
 
 

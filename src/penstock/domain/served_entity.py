@@ -7,6 +7,7 @@ from penstock.domain.external_model import ExternalModel
 from penstock.domain.limits import Limits, Windows
 from penstock.domain.secrets import Sealed
 from penstock.domain.sizing import Sizing
+from penstock.domain.spool_mode import SpoolMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ class ServedEntity:
     def queue_size(self, limits: Limits) -> int:
         """How many requests may wait for a replica before more are refused."""
         return int(self.environment.get("PENSTOCK_QUEUE_SIZE", limits.queue_size))
+
+    def spool_mode(self, limits: Limits) -> SpoolMode:
+        """What becomes of its answers that are to be logged and cannot be."""
+        return SpoolMode(self.environment.get("PENSTOCK_SPOOL_MODE", limits.spool_mode))
 
 
 def _digest(*parts: str) -> str:

@@ -6,13 +6,14 @@ from enum import Enum, auto
 from functools import partial
 from typing import Protocol
 
-from penstock.domain.errors import PenstockError
+from penstock.domain.errors import PenstockError, TemporarilyUnavailable
 from penstock.domain.prediction import JSON
 from penstock.gateway.capture import Capture
 from penstock.gateway.deadlines import Deadline, Lane
 from penstock.gateway.headers import Headers, PredictionHeaders
 from penstock.gateway.request_ids import request_ids
 from penstock.spool.record import Kind
+from penstock.spool.writer import Leave
 from penstock.wire.errors import body_of, headers_of, status_of
 from penstock.wire.event_stream import DONE, error_event
 from penstock.wire.frames import Head, MetaForm, RequestMeta
@@ -24,6 +25,10 @@ OnEnd = Callable[[int, float, float | None, bytes], None]
 """Told of an answer: its status, the seconds it took, those until a replica began with it, and the replica's notes."""
 
 _ids = request_ids()
+_NOT_LOGGED = TemporarilyUnavailable(
+    "The answer is withheld because it could not be logged: the disk to which predictions are logged is full or cannot "
+    "be written, and PENSTOCK_SPOOL_MODE=strict wants every answer logged. Send the request again later."
+)
 
 
 class Recipient(Protocol):
@@ -46,6 +51,32 @@ class Recipient(Protocol):
 
     def break_off(self) -> None:
         """There will be no more, though it is not whole."""
+
+
+class _Nobody:
+    """Who waits for the rest of an answer that was cut off."""
+
+    is_open = False
+    on_gone: Callable[[], None] | None = None
+
+    def respond(self, status: int, body: bytes, headers: Headers) -> None:
+        """Nobody takes it."""
+
+    def begin_stream(self, status: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Nobody takes it."""
+
+    def push(self, data: bytes) -> int:
+        """Nobody takes it."""
+        return 0
+
+    def end_stream(self) -> None:
+        """Nobody takes it."""
+
+    def break_off(self) -> None:
+        """Nobody misses it."""
+
+
+_NOBODY = _Nobody()
 
 
 class CallState(Enum):
@@ -221,7 +252,8 @@ class Call:
         else:
             total_s = time.monotonic() - self.arrived_s
             leave = partial(self._let_begin, head)
-            self._capture.log(leave, self, Kind.START, head.status, total_s, request=self.body)
+            instead = partial(self._go_unlogged, self._capture, leave, has_begun=False)
+            self._capture.log(leave, self, Kind.START, head.status, total_s, request=self.body, instead=instead)
 
     def take(self, data: bytes) -> None:
         """A piece of the answer."""
@@ -230,18 +262,25 @@ class Call:
         if not self.head.is_stream:
             self._parts.append(data)
         elif self._capture is None:
-            self._let_go(data)
+            self._let_go(self._held_back() + data)
         else:
             self._hold_back_end(self._capture, data)
 
     def _hold_back_end(self, capture: Capture, data: bytes) -> None:
         """Log a piece of a stream; what may be its last stays here until the end has been logged as well."""
-        leaving = [*self._parts, data]
-        self._parts.clear()
+        leaving = self._held_back()
         if data.endswith(DONE):
-            self._parts.append(leaving.pop())
+            self._parts.append(data)
+        else:
+            leaving += data
         total_s = time.monotonic() - self.arrived_s
-        capture.log(partial(self._let_go, b"".join(leaving)), self, Kind.CHUNK, 0, total_s, answer=data)
+        leave = partial(self._let_go, leaving)
+        instead = partial(self._go_unlogged, capture, leave)
+        capture.log(leave, self, Kind.CHUNK, 0, total_s, answer=data, instead=instead)
+
+    def _held_back(self) -> bytes:
+        held, self._parts = b"".join(self._parts), []
+        return held
 
     def finish(self, notes: bytes = b"") -> None:
         """The answer is whole; `notes` are what the replica tells of it."""
@@ -269,26 +308,49 @@ class Call:
 
     def _respond(self, status: int, body: bytes, headers: Headers, notes: bytes = b"") -> None:
         total_s = time.monotonic() - self.arrived_s
-        if self._capture is None:
-            self._end(status, total_s, notes)
-            if self._recipient.is_open:
-                self._recipient.respond(status, body, headers)
+        capture = self._capture
+        if capture is None:
+            self._release()
+            self._let_answer(status, body, headers, total_s, notes)
         else:
-            leave = partial(self._let_answer, status, body, headers)
-            self._capture.log(leave, self, Kind.WHOLE, status, total_s, notes, self.body, body)
-            self._end(status, total_s, notes)
+            leave = partial(self._let_answer, status, body, headers, total_s, notes)
+            instead = partial(self._go_unlogged, capture, leave, has_begun=False) if capture.is_strict else None
+            capture.log(leave, self, Kind.WHOLE, status, total_s, notes, self.body, body, instead)
+            self._release()
 
     def _end_stream(self, status: int, notes: bytes, last: bytes = b"") -> None:
         total_s = time.monotonic() - self.arrived_s
-        if self._capture is None:
-            self._end(status, total_s, notes)
-            self._let_end(last)
+        capture, leave = self._capture, partial(self._let_end, self._held_back() + last, status, total_s, notes)
+        if capture is None:
+            self._release()
+            leave()
         else:
-            leave = partial(self._let_end, b"".join(self._parts) + last)
-            self._capture.log(leave, self, Kind.END, status, total_s, notes, b"", last)
-            self._end(status, total_s, notes)
+            instead = partial(self._go_unlogged, capture, leave)
+            capture.log(leave, self, Kind.END, status, total_s, notes, b"", last, instead)
+            self._release()
 
-    def _let_answer(self, status: int, body: bytes, headers: Headers) -> None:
+    def _go_unlogged(self, capture: Capture, leave: Leave, *, has_begun: bool = True) -> None:
+        """A record could not be written: go on without, or end here. Of a stream nothing more is logged, either way."""
+        self._capture = None
+        if not capture.is_strict:
+            leave()
+            return
+        recipient, self._recipient = self._recipient, _NOBODY  # what else this turn has for it does not leave
+        if recipient.is_open and has_begun:
+            recipient.push(error_event(_NOT_LOGGED))
+            recipient.end_stream()
+        elif recipient.is_open:
+            headers = (*self._headers(JSON), *headers_of(_NOT_LOGGED).items())
+            recipient.respond(status_of(_NOT_LOGGED), body_of(_NOT_LOGGED), headers)
+        self._count(status_of(_NOT_LOGGED), time.monotonic() - self.arrived_s)
+        if self.state is not _FINISHED:
+            stop, recipient.on_gone = recipient.on_gone, None
+            self._release()
+            if stop is not None:
+                stop()
+
+    def _let_answer(self, status: int, body: bytes, headers: Headers, total_s: float, notes: bytes) -> None:
+        self._count(status, total_s, notes)
         if self._recipient.is_open:
             self._recipient.respond(status, body, headers)
 
@@ -301,16 +363,17 @@ class Call:
         if self._recipient.is_open and self._recipient.push(data) > MAX_UNSENT_BYTES:
             self._recipient.break_off()
 
-    def _let_end(self, last: bytes) -> None:
+    def _let_end(self, last: bytes, status: int, total_s: float, notes: bytes) -> None:
+        self._count(status, total_s, notes)
         if self._recipient.is_open:
             if last:
                 self._recipient.push(last)
             self._recipient.end_stream()
 
-    def _end(self, status: int, total_s: float, notes: bytes) -> None:
-        if self._on_end is not None:
-            self._on_end(status, total_s, self.queued_s, notes)
-        self._release()
+    def _count(self, status: int, total_s: float, notes: bytes = b"") -> None:
+        on_end, self._on_end = self._on_end, None  # of a stream that was cut off an end may come all the same
+        if on_end is not None:
+            on_end(status, total_s, self.queued_s, notes)
 
     def _release(self) -> None:
         self.state = _FINISHED

@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from penstock.domain.routing import RoutedEndpoint, RoutedEntity
+from penstock.domain.spool_mode import SpoolMode
 from penstock.spool.record import Context, Flag, Kind
 from penstock.spool.writer import Leave, SpoolWriter
 from penstock.wire.siblings import Asked
@@ -23,8 +24,10 @@ class Logged(Protocol):
 class Capture:
     """Logs predictions of one caller by one served entity."""
 
-    def __init__(self, spool: SpoolWriter, context: Context, max_body_bytes: int) -> None:
+    def __init__(self, spool: SpoolWriter, context: Context, max_body_bytes: int, is_strict: bool = False) -> None:
         self._spool = spool
+        self.is_strict = is_strict
+        """Whether nothing is to leave that could not be logged."""
         self.fraction = context.sampling_fraction
         """The share of calls that are to be logged; less than 1 has to be drawn."""
         self._context = msgspec.json.encode(context)
@@ -40,6 +43,7 @@ class Capture:
         notes: bytes = b"",
         request: bytes = b"",
         answer: bytes = b"",
+        instead: Leave | None = None,
     ) -> None:
         """Log a call or a part of it, then let that leave.
 
@@ -52,6 +56,7 @@ class Capture:
             notes: what the replica told of its answer.
             request: its body.
             answer: the answer's body, or a piece of it.
+            instead: called in place of `leave` if it could not be logged.
         """
         flags = 0
         if len(request) > self._max_body_bytes:
@@ -71,6 +76,8 @@ class Capture:
             notes,
             request,
             answer,
+            instead,
+            self.is_strict,
         )
 
 
@@ -99,4 +106,4 @@ class Captures:
             asked.content_type.decode("latin-1"),
             endpoint.logged_fraction,
         )
-        return Capture(self._spool, context, self._max_body_bytes)
+        return Capture(self._spool, context, self._max_body_bytes, entity.spool_mode is SpoolMode.STRICT)

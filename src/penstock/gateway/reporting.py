@@ -73,7 +73,7 @@ class Reporter:
             self._spool.written,
             self._spool.lost,
         )
-        return Report(recent, self._table.demands(now_s), news, load, failures, untold)
+        return Report(recent, self._table.demands(now_s), news, load, failures, untold, self._spool.tally.unplaced())
 
 
 MakeReport = Callable[[float], Report]

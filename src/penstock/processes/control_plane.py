@@ -29,6 +29,7 @@ from penstock.control.housekeeping import Housekeeping
 from penstock.control.load import Loads, Usages
 from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
+from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
@@ -55,8 +56,6 @@ from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
 FIRST_PRINCIPAL = "admin"
-SPOOL = "control-plane"
-"""Name of the folder of its spool."""
 
 _log = logging.getLogger(__name__)
 
@@ -117,20 +116,27 @@ async def _running(
     def on_report(gateway_pid: int, report: Report, now_s: float) -> None:
         loads.take(gateway_pid, report, now_s)
         autoscaler.take(gateway_pid, report.demands, now_s)
+        not_logged.take(gateway_pid, report.not_logged)
 
     def on_scaled(names: Iterable[str]) -> None:
         publisher.publish()
         queue.add(names)
 
+    spool = SpoolWriter(
+        home.control_plane_spool,
+        launch.spool.max_bytes,
+        asyncio.get_running_loop().call_soon,
+        sync_s=launch.spool.sync_s,
+    )
     loads = Loads()
     usages = Usages(cluster.replica_pids)
     metrics = Metrics(cluster, loads, usages)
-    spool = SpoolWriter(home.spool / SPOOL, launch.spool_max_bytes, asyncio.get_running_loop().call_soon)
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
     event_store = EventStore(database.engine)
     events = Events(event_store)
     points = MetricPoints.open(home.metrics_database)
     metric_history = MetricHistory(database, metrics, loads, points, (loads, events))
+    not_logged = NotLogged(home.spool, events.record, cluster.gateway_pids)
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
@@ -149,9 +155,7 @@ async def _running(
         queue.add(names)
         loops.create_task(publisher.gateways_changed())
 
-    connector = None if launch.tracking_uri else aiohttp.UnixConnector(sockets.address(MLFLOW))
-    headers = {"authorization": launch.tracking_authorization} if launch.tracking_authorization else {}
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session, asyncio.TaskGroup() as loops:
+    async with _tracking_session(launch, sockets) as session, asyncio.TaskGroup() as loops:
         registry = Registry(session, launch.tracking_uri or "http://localhost")
         publisher.publish()
         follower = Follower(database, registry, publisher, queue.add, launch.alias_poll_s)
@@ -165,6 +169,7 @@ async def _running(
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
             loops.create_task(metric_history.run(), name="keep the past of metrics"),
+            loops.create_task(not_logged.run(), name="look for what is not logged"),
         ]
         endpoints = Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits)
         yield Parts(
@@ -179,6 +184,7 @@ async def _running(
             metrics=metrics,
             metric_history=metric_history,
             stack_metrics=StackMetricsSource(endpoints, metrics, loads, events, supervisor, spool),
+            not_logged=not_logged,
             registry=registry,
             supervisor=supervisor,
             logs=home.logs,
@@ -189,9 +195,15 @@ async def _running(
         )
         for task in tasks:
             task.cancel()
+        spool.close()
         await supervisor.close()
         metric_history.close()
-        spool.close()
+
+
+def _tracking_session(launch: ControlPlaneLaunch, sockets: SocketFolder) -> aiohttp.ClientSession:
+    connector = None if launch.tracking_uri else aiohttp.UnixConnector(sockets.address(MLFLOW))
+    headers = {"authorization": launch.tracking_authorization} if launch.tracking_authorization else {}
+    return aiohttp.ClientSession(connector=connector, headers=headers)
 
 
 def _open_secrets(home: Home, database: Database) -> Secrets:

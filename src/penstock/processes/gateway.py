@@ -71,7 +71,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     orphans = Orphans(loop.call_later)
     announcer = Announcer(orphans)
     siblings = Siblings(sockets, launch.siblings)
-    spool = SpoolWriter(home.spool / launch.name, launch.spool_max_bytes, loop.call_soon)
+    spool = SpoolWriter(home.spool / launch.name, launch.spool.max_bytes, loop.call_soon, sync_s=launch.spool.sync_s)
     upstreams = _upstreams(launch, sockets)
     gateway = Gateway(
         table,

@@ -30,6 +30,13 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     home: str
 
 
+class SpoolLaunch(msgspec.Struct, frozen=True):
+    """How a process writes its spool."""
+
+    max_bytes: int
+    sync_s: float
+
+
 class GatewayLaunch(Launch, frozen=True, kw_only=True):
     """What a gateway is told."""
 
@@ -43,7 +50,7 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...]
     hold_timeout_s: float
     idle_timeout_s: float
-    spool_max_bytes: int
+    spool: SpoolLaunch
     tracking_uri: str | None
     tracking_authorization: str | None
 
@@ -59,7 +66,7 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     tracking_uri: str | None
     tracking_authorization: str | None
     alias_poll_s: float
-    spool_max_bytes: int
+    spool: SpoolLaunch
     is_secure: bool
     """Whether clients reach the gateways over TLS."""
 

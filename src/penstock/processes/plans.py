@@ -21,6 +21,7 @@ from penstock.processes.launch import (
     GatewayLaunch,
     Launch,
     MlflowLaunch,
+    SpoolLaunch,
     WorkerLaunch,
     ZygoteLaunch,
 )
@@ -31,8 +32,8 @@ from penstock.runtime.tree import ChildPlan
 from penstock.settings import Settings
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SocketFolder, slot_socket
 
-_OWN_SPOOL_BYTES = 64 << 20
-"""What the control plane's spool may take: rows of people's doings, not of predictions."""
+_SPOOL_PARTS = 16
+"""One of these parts of what spools may take on disk is the control plane's, the others are the gateways'."""
 
 ForkerOf = Callable[[str | None], Forker | None]
 EarlierCheck = Callable[[], ModelCheck | None]
@@ -91,7 +92,7 @@ class Plans:
                     tracking_uri=settings.tracking_uri,
                     tracking_authorization=settings.tracking_authorization,
                     alias_poll_s=settings.alias_poll_s,
-                    spool_max_bytes=min(settings.spool_max_mb << 20, _OWN_SPOOL_BYTES),
+                    spool=self._spool(1 / _SPOOL_PARTS),
                     is_secure=settings.tls is not None,
                 ),
             )
@@ -119,11 +120,15 @@ class Plans:
                 cors_origins=settings.cors_origins,
                 hold_timeout_s=settings.hold_timeout_s,
                 idle_timeout_s=settings.idle_timeout_s,
-                spool_max_bytes=(settings.spool_max_mb << 20) // settings.gateways,
+                spool=self._spool((_SPOOL_PARTS - 1) / _SPOOL_PARTS / settings.gateways),
                 tracking_authorization=settings.tracking_authorization,
                 tracking_uri=settings.tracking_uri,
             ),
         )
+
+    def _spool(self, share: float) -> SpoolLaunch:
+        """For a process with that share of what all spools may take."""
+        return SpoolLaunch(int((self._settings.spool_max_mb << 20) * share), self._settings.spool_sync_ms / 1000)
 
     def _system_plan(
         self,

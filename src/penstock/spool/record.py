@@ -11,7 +11,7 @@ The payload is a head of 68 bytes, then notes, request and answer, one after the
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from zlib import crc32
@@ -22,12 +22,18 @@ VERSION = 1
 MAGIC = b"PENSTOCK"
 NO_ID = b"\0" * 36
 _MAX_U32 = (1 << 32) - 1
-_SEGMENT = struct.Struct("<8sH6x")
+_SEGMENT = struct.Struct("<8sH6s")
 _PREFIX = struct.Struct("<II")
 _HEAD = struct.Struct("<BBHI36sQIII4x")
 
-SEGMENT_HEAD = _SEGMENT.pack(MAGIC, VERSION)
-"""What a segment begins with."""
+
+def segment_head(writer: bytes) -> bytes:
+    """What a segment begins with; `writer` is a number of 6 bytes that its process drew for itself."""
+    return _SEGMENT.pack(MAGIC, VERSION, writer)
+
+
+SEGMENT_HEAD = segment_head(b"")
+"""That of a process without such a number."""
 
 
 class Kind(IntEnum):
@@ -88,6 +94,13 @@ class Lost(msgspec.Struct, frozen=True):
     """How much is missing before a record of kind LOST."""
 
     records: int
+    requests: dict[str, int] = {}
+    """Requests that are missing, wholly or in part, by the id of their endpoint."""
+
+    def plus(self, records: int, requests: Mapping[str, int]) -> "Lost":
+        """With so much more."""
+        added = {endpoint: self.requests.get(endpoint, 0) + count for endpoint, count in requests.items()}
+        return Lost(self.records + records, {**self.requests, **added})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +155,21 @@ def encode_record(
     return _PREFIX.pack(len(payload), crc32(payload)), payload
 
 
+def head_of(payload: bytes) -> tuple[int, bytes]:
+    """The context's number and the request's id of an encoded record."""
+    _, _, _, context, request_id, *_ = _HEAD.unpack_from(payload)
+    return context, request_id
+
+
+def endpoint_of(context: bytes) -> str:
+    """The id of the endpoint that an encoded context tells; empty if it tells none."""
+    return msgspec.json.decode(context, type=_Owner).endpoint_id
+
+
+class _Owner(msgspec.Struct):
+    endpoint_id: str = ""
+
+
 def read_records(segment: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:
     """The whole records of a segment from an offset on, each with the offset behind it.
 
@@ -152,30 +180,54 @@ def read_records(segment: bytes, offset: int = 0) -> Iterator[tuple[Record, int]
         Damaged: it does not begin as a segment does, or holds a record of a kind that this version does not have.
     """
     if offset == 0:
-        _check_head(segment)
+        if writer_of_segment(segment) is None:
+            return  # a crash came just after it was made
         offset = len(SEGMENT_HEAD)
-    while len(segment) - offset >= _PREFIX.size:
-        length, checksum = _PREFIX.unpack_from(segment, offset)
+    yield from records_in(segment, offset)
+
+
+def records_in(data: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:
+    """The same for a part of a segment that begins at a record.
+
+    Raises:
+        Damaged: a record is of a kind that this version does not have.
+    """
+    while len(data) - offset >= _PREFIX.size:
+        length, checksum = _PREFIX.unpack_from(data, offset)
         start, end = offset + _PREFIX.size, offset + _PREFIX.size + length
-        if length < _HEAD.size or end > len(segment):
+        if length < _HEAD.size or end > len(data):
             return
-        payload = segment[start:end]
+        payload = data[start:end]
         if crc32(payload) != checksum:
             return
         yield _decode(payload), end
         offset = end
 
 
-def _check_head(segment: bytes) -> None:
-    if len(segment) < len(SEGMENT_HEAD):
-        if SEGMENT_HEAD.startswith(segment):
-            return  # a crash came just after it was made
+def size_of_record(data: bytes) -> int | None:
+    """How many bytes the record takes that begins here, if it is whole; None if that cannot be told."""
+    if len(data) < _PREFIX.size:
+        return None
+    length: int = _PREFIX.unpack_from(data)[0]
+    return _PREFIX.size + length if length >= _HEAD.size else None
+
+
+def writer_of_segment(head: bytes) -> str | None:
+    """The number of the process that wrote a segment, from its first bytes; None if they are not all there yet.
+
+    Raises:
+        Damaged: it does not begin as a segment does.
+    """
+    if len(head) < len(SEGMENT_HEAD):
+        if head.startswith(MAGIC) or MAGIC.startswith(head):
+            return None
         raise Damaged("it is too short for a segment")
-    magic, version = _SEGMENT.unpack_from(segment)
+    magic, version, writer = _SEGMENT.unpack_from(head)
     if magic != MAGIC:
         raise Damaged("it does not begin as a segment does")
     if version != VERSION:
         raise Damaged(f"it is a segment of version {version}, not {VERSION}")
+    return str(writer.hex())
 
 
 def _decode(payload: bytes) -> Record:

@@ -1,24 +1,31 @@
 """Writes records, and only then lets the answers leave that they tell of: one write for each turn of the loop.
 
 What a turn adds is collected; at its end all of it is written at once, and the answers follow. So the record of an
-answer that a client has got is with the kernel: it outlives the process, though not a loss of power.
+answer that a client has got is with the kernel: it outlives the process. A thread sees to it that it soon outlives a
+loss of power as well (`spool/sync.py`).
 
-The spool of a process has a bound. While it is full, or the disk is, answers leave without their records, which are
-counted; the count is written once there is room again.
+The spool of a process has a bound. While it is full, or the disk is, or it cannot be written for another reason, what
+was to be logged either leaves without its record, which is counted (`spool/tally.py`), or something else happens in its
+place: whoever adds a record decides. A write that fails half way ends its segment, so that a reader finds what a crash
+would have left: whole records, and nothing behind the torn one.
 """
 
-import contextlib
 import errno
 import logging
 import os
+import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from penstock.spool.record import NO_ID, SEGMENT_HEAD, Kind, Lost, RowContext, encode_record
-from penstock.spool.segments import begin_segment, size_bytes
+from penstock.spool.batch import lost, whole_records
+from penstock.spool.record import NO_ID, Kind, Lost, RowContext, encode_record, endpoint_of, segment_head
+from penstock.spool.segments import begin_segment, claim, end_segment, size_bytes
+from penstock.spool.sync import Syncer
+from penstock.spool.tally import Tally
 
 _MAX_SEGMENT_BYTES = 64 << 20
 _RETRY_S = 1.0
@@ -35,25 +42,52 @@ Soon = Callable[[Callable[[], None]], object]
 class SpoolWriter:
     """The spool of one process."""
 
-    def __init__(self, folder: Path, max_bytes: int, soon: Soon, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        soon: Soon,
+        now_s: Callable[[], float] = time.monotonic,
+        sync_s: float = 0.0,
+    ) -> None:
+        """Write nothing yet.
+
+        Args:
+            folder: for the segments; made with the first of them.
+            max_bytes: of all segments together.
+            soon: calls a function at the end of the turn.
+            now_s: the time.
+            sync_s: how long after a write the disk itself is to have it; 0 leaves that to the kernel.
+        """
         self._folder = folder
         self._max_bytes = max_bytes
         self._max_segment_bytes = min(_MAX_SEGMENT_BYTES, max_bytes // 8)
         self._soon = soon
         self._now_s = now_s
+        self._syncer = Syncer(sync_s) if sync_s else None
         self._pieces: list[bytes] = []
-        self._records = 0
-        """In the pieces."""
         self._leaving: list[Leave] = []
+        """One for each record in the pieces."""
+        self._instead: dict[int, Leave] = {}
+        """What happens in place of those of `_leaving` if their records cannot be written, by their number."""
+        self._required: set[int] = set()
+        """The numbers of those that do not leave then."""
         self._told: dict[bytes, int] = {}
         """Contexts that the segment tells, or the pieces will, and their numbers there; told anew after a failure."""
+        self._identity = secrets.token_bytes(6)
+        """The number that the segments bear of this process."""
+        self._claim: int | None = None
+        self._number = 0
+        """Of the segment that was begun last."""
         self._descriptor: int | None = None
         self._segment_bytes = 0
         self._other_bytes = 0
         """Of the segments beside the one that is written."""
         self._blocked_until_s: float | None = None
-        self._untold = 0
-        """Records that were lost and that no record tells of yet."""
+        self._untold = Lost(0)
+        """What was lost and no record tells of yet."""
+        self.tally = Tally(folder)
+        """How many requests were not logged, for each endpoint."""
         self.written = 0
         """Records that were written."""
         self.lost = 0
@@ -72,8 +106,14 @@ class SpoolWriter:
         notes: bytes = b"",
         request: bytes = b"",
         answer: bytes = b"",
+        instead: Leave | None = None,
+        is_required: bool = False,
     ) -> None:
-        """Write a record at the end of this turn, then let go what it tells of. `context` is encoded already."""
+        """Write a record at the end of this turn, then let go what it tells of.
+
+        `context` is encoded already. If the record cannot be written, `instead` is called in place of `leave`. If that
+        lets nothing go, the record is required, and nothing is missing without it.
+        """
         if not self._leaving:
             self._soon(self.flush)
         number = self._told.get(context)
@@ -83,10 +123,13 @@ class SpoolWriter:
         self._pieces += encode_record(
             kind, number, request_id, received_us, total_us, status, flags, notes, request, answer
         )
-        self._records += 1
+        if instead is not None:
+            self._instead[len(self._leaving)] = instead
+            if is_required:
+                self._required.add(len(self._leaving))
         self._leaving.append(leave)
 
-    def add_row(self, leave: Leave, table: str, row: bytes, received_us: int = 0) -> None:
+    def add_row(self, leave: Leave, table: str, row: bytes, received_us: int = 0, instead: Leave | None = None) -> None:
         """Write a row for a table at the end of this turn, then let go what it tells of.
 
         Args:
@@ -94,93 +137,136 @@ class SpoolWriter:
             table: `catalog.schema.table`.
             row: a JSON object whose keys are columns of that table.
             received_us: when what it tells of happened, microseconds since 1970.
+            instead: called in place of `leave` if the row cannot be written, and lets nothing go.
         """
         context = msgspec.json.encode(RowContext(table))
-        self.add(leave, context, Kind.ROW, NO_ID, received_us, answer=row)
+        self.add(leave, context, Kind.ROW, NO_ID, received_us, answer=row, instead=instead, is_required=True)
 
     def flush(self) -> None:
         """Write what was added and let the answers leave; happens at the end of a turn by itself."""
-        records, self._records = self._records, 0
-        if records:
-            data = b"".join(self._pieces)
-            self._pieces.clear()
-            if self._write(data):
-                self.written += records
-            else:
-                self.lost += records
-                self._untold += records
         leaving, self._leaving = self._leaving, []
-        for leave in leaving:
-            try:
-                leave()
-            except Exception:  # noqa: BLE001 - the others must leave all the same
-                _log.exception("an answer could not leave")
+        if not leaving:
+            return
+        pieces, self._pieces = self._pieces, []
+        instead, self._instead = self._instead, {}
+        required, self._required = self._required, set()
+        told = self._told
+        data = b"".join(pieces)
+        written = self._write(data)
+        if written == len(data):
+            self.written += len(leaving)
+            for leave in leaving:
+                _let(leave)
+            return
+        whole = whole_records(pieces, written)
+        self.written += whole
+        self._count_lost(lost(pieces, whole, required), {number: context for context, number in told.items()})
+        for index, leave in enumerate(leaving):
+            _let(leave if index < whole else instead.get(index, leave))
 
     def close(self) -> None:
         """Write what is left, and write no more."""
         self.flush()
         self._end_segment()
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+        if self._syncer is not None:
+            self._syncer.close()
+        self.tally.close()
 
-    def _write(self, data: bytes) -> bool:
-        """Append to the segment; False if there is no room, which is not tried again for a while."""
+    def _write(self, data: bytes) -> int:
+        """Append to the segment; tells how much of `data` is there. If not all, it is not tried again for a while."""
         if self._blocked_until_s is not None and self._now_s() < self._blocked_until_s:
-            self._told.clear()
-            return False
+            self._told = {}
+            return 0
+        ahead = b""
+        if self._untold.records:
+            ahead = b"".join(encode_record(Kind.LOST, 0, answer=msgspec.json.encode(self._untold)))
         try:
-            if self._untold:
-                lost = msgspec.json.encode(Lost(self._untold))
-                data = b"".join(encode_record(Kind.LOST, 0, answer=lost)) + data
-            self._make_room(len(data))
-            self._append(data)
+            descriptor = self._descriptor_with_room(len(ahead) + len(data))
         except OSError as exc:
             self._block(exc)
-            return False
+            return 0
+        if not self._segment_bytes:
+            ahead = segment_head(self._identity) + ahead
+        written, failure = _append(descriptor, ahead + data if ahead else data)
+        self._segment_bytes += written
+        if written >= len(ahead):
+            self._untold = Lost(0)
+        if failure is not None:
+            if written:
+                self._end_segment()
+            self._block(failure)
+            return max(written - len(ahead), 0)
         if self._blocked_until_s is not None:
             _log.warning("the spool is written again; %d records are missing so far", self.lost)
-        self._blocked_until_s = None
-        self._untold = 0
+            self._blocked_until_s = None
+        if self._syncer is not None:
+            self._syncer.note_write()
         if self._segment_bytes >= self._max_segment_bytes:
             self._end_segment()
-        return True
+        return len(data)
 
-    def _make_room(self, size: int) -> None:
+    def _count_lost(self, requests: list[tuple[int, bytes]], contexts: dict[int, bytes]) -> None:
+        """Count what leaves without its records, told by the contexts' numbers and the requests' ids."""
+        self.lost += len(requests)
+        owners = [endpoint_of(contexts[context]) for context, _ in dict.fromkeys(requests)]
+        by_endpoint = Counter(owner for owner in owners if owner)
+        for endpoint_id, count in by_endpoint.items():
+            self.tally.add(endpoint_id, count)
+        self._untold = self._untold.plus(len(requests), by_endpoint)
+
+    def _descriptor_with_room(self, size: int) -> int:
+        """The segment's descriptor, if need be of a new one.
+
+        Raises:
+            OSError: a segment cannot be begun, or the spool holds what it may.
+        """
         if self._descriptor is None or self._needs_more_than_it_may(size):
             self._other_bytes = size_bytes(self._folder) - self._segment_bytes  # somebody empties it
         if self._needs_more_than_it_may(size):
             raise OSError(errno.ENOSPC, f"it holds the {self._max_bytes} bytes that it may")
         if self._descriptor is None:
-            self._descriptor = begin_segment(self._folder)
-            self._append(SEGMENT_HEAD)
+            if self._claim is None:
+                self._claim = claim(self._folder, self._identity)
+            self._descriptor, self._number = begin_segment(self._folder, self._number)
+            self.tally.open()
+            if self._syncer is not None:
+                self._syncer.begin(self._descriptor, self._folder)
+        return self._descriptor
 
     def _needs_more_than_it_may(self, size: int) -> bool:
         return self._other_bytes + self._segment_bytes + size > self._max_bytes
 
-    def _append(self, data: bytes) -> None:
-        """Append all of it, or leave the segment as it was; if not even that is possible, leave the segment."""
-        if self._descriptor is None:
-            raise OSError(errno.EBADF, "there is no segment")
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except OSError:
-            try:
-                os.ftruncate(self._descriptor, self._segment_bytes)
-            except OSError:
-                self._end_segment()
-            raise
-        self._segment_bytes += len(data)
-
     def _block(self, cause: OSError) -> None:
         if self._blocked_until_s is None:
-            _log.error("the spool %s cannot be written, answers leave without their records: %s", self._folder, cause)
+            _log.error("the spool %s cannot be written: %s", self._folder, cause)
         self._blocked_until_s = self._now_s() + _RETRY_S
-        self._told.clear()
+        self._told = {}
+        self.tally.open()  # an earlier process may have laid it out
 
     def _end_segment(self) -> None:
-        self._told.clear()
+        self._told = {}
         if self._descriptor is not None:
-            with contextlib.suppress(OSError):  # written is what was written; a close has nothing to add
-                os.close(self._descriptor)
+            end_segment(self._descriptor, None if self._syncer is None else self._syncer.end)
             self._descriptor = None
             self._segment_bytes = 0
+
+
+def _append(descriptor: int, data: bytes) -> tuple[int, OSError | None]:
+    """How much could be appended, and why no more if that is not all."""
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError as exc:
+        return len(data) - len(rest), exc
+    return len(data), None
+
+
+def _let(leave: Leave) -> None:
+    try:
+        leave()
+    except Exception:  # noqa: BLE001 - the others must leave all the same
+        _log.exception("an answer could not leave")

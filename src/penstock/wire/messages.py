@@ -159,6 +159,9 @@ class Report(msgspec.Struct, tag=True, frozen=True):
     """Requests without valid credentials since the last report."""
     untold_failures: int = 0
     """How many more of these there were."""
+    not_logged: dict[str, int] = {}
+    """Requests, by the id of their endpoint, that were answered and not logged, and of which no file beside the spool
+    tells: it could not be made."""
 
 
 class Table(msgspec.Struct, tag=True, frozen=True):

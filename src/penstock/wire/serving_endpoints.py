@@ -24,6 +24,7 @@ from penstock.domain.requests import ConfigRequest, EntityRequest
 from penstock.domain.secrets import reference_in
 from penstock.domain.served_entity import ServedEntity
 from penstock.domain.sizing import choose_sizing
+from penstock.domain.spool_mode import SpoolMode
 from penstock.domain.traffic import Route
 from penstock.wire.body import In
 from penstock.wire.endpoint_settings import (
@@ -33,6 +34,7 @@ from penstock.wire.endpoint_settings import (
     TagInput,
     TelemetryInput,
     encode_tags,
+    logged_fraction,
 )
 from penstock.wire.external_models import decode_external_model, encode_external_model
 from penstock.wire.model_check import encode_check, encode_tier
@@ -231,6 +233,7 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_choice(environment, at, "PENSTOCK_PREFLIGHT", tuple(Preflight))
     _check_choice(environment, at, "PENSTOCK_PREDICT_TIER", tuple(PredictTier))
     _check_choice(environment, at, "PENSTOCK_ONNX_CONVERSION", ("off", "on"))
+    _check_choice(environment, at, "PENSTOCK_SPOOL_MODE", tuple(SpoolMode))
 
 
 def _check_choice(environment: Mapping[str, str], at: str, name: str, choices: tuple[str, ...]) -> None:
@@ -265,9 +268,15 @@ def encode_detailed(
     status_of: StatusOf,
     level: Level = Level.CAN_MANAGE,
     task: str | None = None,
+    not_logged: int = 0,
 ) -> dict[str, Any]:
-    """`ServingEndpointDetailed`, for a caller of that level; `task` is what its models say they do."""
+    """`ServingEndpointDetailed`, for a caller of that level.
+
+    `task` is what its models say they do, `not_logged` how many of its answers left without a record.
+    """
     document = _encode_head(endpoint, is_ready, task)
+    if not_logged or logged_fraction(endpoint.ai_gateway, endpoint.telemetry):
+        document["state"]["not_logged"] = not_logged
     if endpoint.active is not None:
         document["config"] = encode_config(endpoint.active, status_of)
     if endpoint.pending is not None:

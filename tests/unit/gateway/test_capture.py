@@ -1,17 +1,23 @@
 """What is logged of calls: before what leaves, in which order, and what of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import contextlib
+import errno
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from penstock.domain.errors import DeadlineExceeded
 from penstock.domain.prediction import Api
 from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
+from penstock.domain.spool_mode import SpoolMode
 from penstock.gateway.call import Call, CallState
 from penstock.gateway.capture import Captures
 from penstock.gateway.invocations import Invocations
@@ -44,15 +50,28 @@ class Bench:
     def __post_init__(self) -> None:
         self.spool = SpoolWriter(self.folder, 1 << 20, asyncio.get_running_loop().call_soon)
         self.orphans = Orphans(asyncio.get_running_loop().call_later)
+        self.counted: list[int] = []
+
+    def count(self, status: int, seconds: float, _queued_s: float | None, _notes: bytes) -> None:
+        """What the load meter would count."""
+        self.counted.append(status)
+
+    def not_logged(self) -> int:
+        """How many requests were answered and not logged, by the tally."""
+        return self.spool.tally.counts().get("e" * 32, 0)
 
     def call(
-        self, fraction: float = 1.0, body: bytes = b"question", max_body_bytes: int = 100
+        self,
+        fraction: float = 1.0,
+        body: bytes = b"question",
+        max_body_bytes: int = 100,
+        mode: SpoolMode = SpoolMode.AVAILABLE,
     ) -> tuple[Call, FakeExchange]:
         """A call that a replica has begun."""
         endpoint = RoutedEndpoint("e" * 32, "x", 7, logged_fraction=fraction)
-        capture = Captures(self.spool, max_body_bytes).capture(endpoint, routed("k-0"), ASKED)
+        capture = Captures(self.spool, max_body_bytes).capture(endpoint, replace(routed("k-0"), spool_mode=mode), ASKED)
         exchange = FakeExchange()
-        call = Call(exchange, "m-1", META, body, None, lambda call: self.orphans.adopt(ASKED, call), capture)
+        call = Call(exchange, "m-1", META, body, self.count, lambda call: self.orphans.adopt(ASKED, call), capture)
         call.watch(call.outlive_recipient)  # type: ignore[arg-type]
         call.state = CallState.STARTED
         return call, exchange
@@ -249,3 +268,121 @@ def test_p4_5_a_client_that_leaves_or_joins_while_the_record_is_written_is_not_f
         assert [record.request for record in bench.records()] == [b"1", b"2"]
 
     scripted(tmp_path, script)
+
+
+@contextlib.contextmanager
+def full_disk(room_bytes: int = 0) -> Iterator[None]:
+    """The disk takes so many bytes more, and then refuses."""
+    write, left = os.write, room_bytes
+
+    def refusing(descriptor: int, data: bytes) -> int:
+        nonlocal left
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = write(descriptor, data[:left])
+        left -= written
+        return written
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", refusing)
+        yield
+
+
+def test_p5_1_where_it_must_be_logged_nothing_leaves_that_was_not(tmp_path: Path) -> None:
+    async def script(bench: Bench) -> None:
+        with full_disk():
+            strict, refused = bench.call(mode=SpoolMode.STRICT)
+            available, answered = bench.call()
+            answer(strict)
+            answer(available)
+            await asyncio.sleep(0)
+        (told,) = refused.answers
+        assert (told.status, told.json["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        assert "could not be logged" in told.json["message"]
+        assert [a.status for a in answered.answers] == [200]
+        assert sorted(bench.counted) == [200, 503], "metrics count what clients got"
+        assert (bench.records(), bench.not_logged()) == ([], 1)
+
+    scripted(tmp_path, script)
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("lost_at", [0, 1, 2])
+def test_p5_1_a_stream_goes_on_unlogged_and_counts_once(tmp_path: Path, lost_at: int, turns: int) -> None:
+    """Whichever of its records is the first that cannot be written."""
+
+    async def script(bench: Bench) -> None:
+        call, exchange = bench.call()
+        steps = [
+            lambda: call.begin(STREAM, "k-0"),
+            lambda: call.take(b"data: 1\n\n"),
+            lambda: (call.take(b"data: 2\n\n" + DONE), call.finish(NOTES)),
+        ]
+        with contextlib.ExitStack() as disk:
+            for number, step in enumerate(steps):
+                if number == lost_at:
+                    await asyncio.sleep(0)
+                    disk.enter_context(full_disk())
+                step()
+                await asyncio.sleep(0) if turns else None
+            await asyncio.sleep(0)
+        assert b"".join(exchange.pieces) == b"data: 1\n\ndata: 2\n\n" + DONE
+        assert (bench.counted, bench.not_logged()) == ([200], 1)
+        assert len(bench.records()) == lost_at
+
+    scripted(tmp_path, script)
+
+
+@pytest.mark.parametrize("lost_at", [0, 1, 2])
+def test_p5_1_a_strict_stream_ends_where_it_cannot_be_logged(tmp_path: Path, lost_at: int) -> None:
+    async def script(bench: Bench) -> None:
+        call, exchange = bench.call(mode=SpoolMode.STRICT)
+        stopped: list[bool] = []
+        call.watch(lambda: stopped.append(True))
+        steps = [
+            lambda: call.begin(STREAM, "k-0"),
+            lambda: call.take(b"data: 1\n\n"),
+            lambda: (call.take(DONE), call.finish(NOTES)),
+        ]
+        with contextlib.ExitStack() as disk:
+            for number, step in enumerate(steps):
+                if number == lost_at:
+                    disk.enter_context(full_disk())
+                step()
+                await asyncio.sleep(0)
+        sent = b"".join(exchange.pieces)
+        assert DONE not in sent
+        assert bench.counted == [503]
+        assert bench.not_logged() == 0, "what was withheld is not missing"
+        if lost_at == 0:
+            assert (exchange.head, [a.status for a in exchange.answers]) == (None, [503])
+        else:
+            assert b"could not be logged" in sent
+            assert sent.startswith(b"data: 1\n\n") == (lost_at == 2)
+        assert bool(stopped) == (lost_at < 2), "the replica is told, unless it has ended"
+
+    scripted(tmp_path, script)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.integers(0, 3000))
+def test_p5_1_whatever_room_is_left_each_call_is_logged_or_counted_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, is_strict: list[bool], room_bytes: int
+) -> None:
+    folder = tmp_path_factory.mktemp("spool")
+
+    async def script(bench: Bench) -> None:
+        calls = [bench.call(mode=SpoolMode.STRICT if strict else SpoolMode.AVAILABLE) for strict in is_strict]
+        with full_disk(room_bytes):
+            for call, _ in calls:
+                answer(call)
+            await asyncio.sleep(0)
+        logged = {record.request_id for record in bench.records()}
+        for (call, exchange), strict in zip(calls, is_strict, strict=True):
+            (told,) = exchange.answers
+            assert told.status == (503 if strict and call.request_id not in logged else 200)
+        assert bench.not_logged() == sum(
+            call.request_id not in logged for (call, _), strict in zip(calls, is_strict, strict=True) if not strict
+        )
+
+    scripted(folder, script)
