@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.audit import Audit
 from penstock.control.endpoints import Endpoints
 from penstock.control.history import History
 from penstock.control.metric_history import MetricHistory
@@ -31,6 +32,7 @@ class Parts:
     history: History
     permissions: Permissions
     secrets: Secrets
+    audit: Audit
     tokens: Tokens
     sessions: Sessions
     metrics: Metrics

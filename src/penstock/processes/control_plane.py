@@ -18,6 +18,7 @@ from penstock.api.app import make_app, set_parts
 from penstock.api.context import Parts
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.audit import Audit
 from penstock.control.autoscaler import Autoscaler
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
@@ -117,6 +118,7 @@ async def _running(
         loads.take(gateway_pid, report, now_s)
         autoscaler.take(gateway_pid, report.demands, now_s)
         not_logged.take(gateway_pid, report.not_logged)
+        audit.failures(report.failures, report.untold_failures)
 
     def on_scaled(names: Iterable[str]) -> None:
         publisher.publish()
@@ -128,6 +130,8 @@ async def _running(
         asyncio.get_running_loop().call_soon,
         sync_s=launch.spool.sync_s,
     )
+    workspace_id = zlib.crc32(str(home.path).encode())
+    audit = Audit(spool, database, workspace_id)
     loads = Loads()
     usages = Usages(cluster.replica_pids)
     metrics = Metrics(cluster, loads, usages)
@@ -139,7 +143,7 @@ async def _running(
     not_logged = NotLogged(home.spool, events.record, cluster.gateway_pids)
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
-    reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
+    reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, audit, launch.limits, scales, home.logs)
     housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
     queue = KeyedQueue(reconciler.reconcile)
 
@@ -179,6 +183,7 @@ async def _running(
             ),
             permissions=Permissions(database, publisher),
             secrets=secrets,
+            audit=audit,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
             metrics=metrics,
@@ -189,7 +194,7 @@ async def _running(
             supervisor=supervisor,
             logs=home.logs,
             artifacts=home.artifacts,
-            workspace_id=zlib.crc32(str(home.path).encode()),
+            workspace_id=workspace_id,
             limits=launch.limits,
             is_secure=launch.is_secure,
         )
