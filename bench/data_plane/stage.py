@@ -124,6 +124,7 @@ def gateway(table: RoutingTable | None = None, **launch: Any) -> Iterator[Server
             cors_origins=(),
             hold_timeout_s=60,
             idle_timeout_s=300,
+            log_max_body_bytes=1 << 20,
             spool=SpoolLaunch(SPOOL_BYTES, SYNC_S),
             tracking_uri=None,
             tracking_authorization=None,

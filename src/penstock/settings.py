@@ -2,6 +2,7 @@
 
 import base64
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,16 @@ class Home:
         return self.path / "warehouse"
 
     @property
+    def table_writer(self) -> Path:
+        """What could not go into tables: rows that wait, and what no table takes."""
+        return self.path / "table-writer"
+
+    @property
+    def table_states(self) -> Path:
+        """How the tables stand, as the table writer tells it."""
+        return self.table_writer / "tables.json"
+
+    @property
     def run(self) -> Path:
         """Sockets, lock, pid file and the routing table."""
         return self.path / "run"
@@ -113,6 +124,11 @@ class Home:
     def table_file(self) -> Path:
         """The newest routing table."""
         return self.run / "routing-table.json"
+
+
+def workspace_id(home: Path) -> int:
+    """The number by which clients know this installation."""
+    return zlib.crc32(str(home).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +176,12 @@ class Settings:
     """`PENSTOCK_SPOOL_MAX_MB`: what the spools of all processes may take on disk together."""
     spool_sync_ms: int = 1000
     """`PENSTOCK_SPOOL_SYNC_MS`: how long after a record is written the disk itself is to have it; 0 leaves it open."""
+    table_flush_s: float = 5.0
+    """`PENSTOCK_TABLE_FLUSH_S`: within so many seconds what is logged can be read in its table."""
+    table_retention_days: int = 0
+    """`PENSTOCK_TABLE_RETENTION_DAYS`: so many days rows of inference tables are kept; 0 for ever."""
+    log_max_body_kb: int = 1024
+    """`PENSTOCK_LOG_MAX_BODY_KB`: a body over this is not logged, only that it was there."""
     alias_poll_s: float = 10.0
     """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
     limits: Limits = field(default_factory=Limits)
@@ -195,6 +217,9 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
         fault=_fault(environment),
         spool_max_mb=_whole(environment, "PENSTOCK_SPOOL_MAX_MB", 1024, 1, 1 << 24),
         spool_sync_ms=_whole(environment, "PENSTOCK_SPOOL_SYNC_MS", 1000, 0, 3_600_000),
+        table_flush_s=_number(environment, "PENSTOCK_TABLE_FLUSH_S", 5.0, 0.1, 3600),
+        table_retention_days=_whole(environment, "PENSTOCK_TABLE_RETENTION_DAYS", 0, 0, 36_500),
+        log_max_body_kb=_whole(environment, "PENSTOCK_LOG_MAX_BODY_KB", 1024, 0, 16 << 10),
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         limits=Limits(
             cores=machine.cores,

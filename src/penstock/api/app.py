@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from penstock import __version__
 from penstock.api import (
     endpoint_settings,
+    feedback,
     history,
     login,
     penstock,
@@ -39,6 +40,7 @@ FOR_PRINCIPALS = (
     workspace,
     serving_endpoints,
     endpoint_settings,
+    feedback,
     history,
     permissions,
     secrets,

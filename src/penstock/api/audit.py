@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from penstock.control.audit import Audit, Shown
 from penstock.control.clock import now_ms
 from penstock.domain.audit import AuditEvent
-from penstock.wire.audit import UNTOLD, action_of, params_of
+from penstock.wire.audited_calls import UNTOLD, action_of, params_of
 from penstock.wire.messages import CLIENT_ADDRESS_HEADER, CREDENTIAL_HEADER, PRINCIPAL_HEADER
 
 _MAX_AGENT_LENGTH = 200
@@ -26,7 +26,6 @@ class Audited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; when it is answered, tell of it."""
-
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -10,6 +10,7 @@ from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.audit import Audit
 from penstock.control.endpoints import Endpoints
+from penstock.control.feedback import FeedbackBox
 from penstock.control.history import History
 from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
@@ -39,6 +40,7 @@ class Parts:
     metric_history: MetricHistory
     stack_metrics: StackMetricsSource
     not_logged: NotLogged
+    feedback: FeedbackBox
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

@@ -26,9 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/login")
-async def show_login(
-    context: Context, request: Request, credential: Credential, code: str | None = None
-) -> Response:
+async def show_login(context: Context, request: Request, credential: Credential, code: str | None = None) -> Response:
     """The form; or, with a code, the log-in itself."""
     if code is not None:
         return await _log_in(context, request, context.sessions.begin_by_code(code))

@@ -9,6 +9,7 @@ from penstock.cli import (
     bench,
     endpoints,
     faults,
+    feedback,
     history,
     login,
     models,
@@ -46,6 +47,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(autoscaler.app, name="autoscaler")
 app.add_typer(faults.app, name="faults")
 

@@ -13,10 +13,14 @@ from penstock.domain.sizing import CONCURRENCY_PER_REPLICA
 class Metrics:
     """The metrics of endpoints."""
 
-    def __init__(self, cluster: Cluster, loads: Loads, usages: Usages) -> None:
+    def __init__(self, cluster: Cluster, loads: Loads) -> None:
         self._cluster = cluster
         self._loads = loads
-        self._usages = usages
+        self._usages = Usages(cluster.replica_pids)
+
+    async def follow(self) -> None:
+        """Sample what replicas use until cancelled."""
+        await self._usages.follow()
 
     def loads(self, endpoint: Endpoint) -> list[EntityLoad]:
         """What each entity of the active config was asked in the last minute; zeros if nothing."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from penstock.client.supervisor import SupervisorClient
-from penstock.control.clock import now_ms
 from penstock.control.audit import Audit
+from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
 from penstock.control.publisher import Publisher

@@ -4,7 +4,9 @@ import pyarrow as pa
 
 from penstock.inference_tables.table_kind import STRING, STRING_MAP, TIMESTAMP, TableKind
 
+AUDIT_TABLE = "system.access.audit"
 AUDIT = TableKind(
+    "audit",
     pa.schema(
         [
             ("account_id", STRING),
@@ -26,6 +28,6 @@ AUDIT = TableKind(
             ("identity_metadata", pa.struct([("run_by", STRING), ("run_as", STRING), ("acting_resource", STRING)])),
         ]
     ),
-    partition_by=("event_date",),
+    date="event_date",
 )
 """A row for each call to the management API, each use of a secret and each failed authentication."""

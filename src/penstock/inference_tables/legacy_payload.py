@@ -2,9 +2,11 @@
 
 import pyarrow as pa
 
-from penstock.inference_tables.table_kind import STRING, STRING_MAP, TableKind
+from penstock.inference_tables.logged_request import LoggedRequest
+from penstock.inference_tables.table_kind import DAY_US, STRING, STRING_MAP, Row, TableKind
 
 LEGACY_PAYLOAD = TableKind(
+    "legacy-payload",
     pa.schema(
         [
             ("databricks_request_id", STRING),
@@ -19,5 +21,27 @@ LEGACY_PAYLOAD = TableKind(
             ("request_metadata", STRING_MAP),
         ]
     ),
-    partition_by=("date",),
+    date="date",
 )
+
+
+def legacy_payload_row(logged: LoggedRequest) -> Row:
+    """The row of a request."""
+    notes, context = logged.notes, logged.context
+    request, answer, _ = logged.texts()
+    return (
+        logged.request_id,
+        notes.client_request_id,
+        logged.received_us // DAY_US,
+        logged.received_us // 1000,
+        logged.status,
+        context.sampling_fraction,
+        None if notes.execution_us is None else (notes.execution_us + 500) // 1000,
+        request,
+        answer,
+        {
+            "endpoint_name": context.endpoint_name,
+            "model_name": context.model_name,
+            "model_version": context.model_version,
+        },
+    )

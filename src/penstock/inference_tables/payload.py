@@ -2,9 +2,11 @@
 
 import pyarrow as pa
 
-from penstock.inference_tables.table_kind import STRING, TIMESTAMP, TableKind
+from penstock.inference_tables.logged_request import LoggedRequest
+from penstock.inference_tables.table_kind import DAY_US, STRING, TIMESTAMP, Row, TableKind
 
 PAYLOAD = TableKind(
+    "payload",
     pa.schema(
         [
             ("databricks_request_id", STRING),
@@ -21,5 +23,25 @@ PAYLOAD = TableKind(
             ("requester", STRING),
         ]
     ),
-    partition_by=("request_date",),
+    date="request_date",
 )
+
+
+def payload_row(logged: LoggedRequest) -> Row:
+    """The row of a request."""
+    notes = logged.notes
+    request, answer, codes = logged.texts()
+    return (
+        logged.request_id,
+        logged.received_us // DAY_US,
+        notes.client_request_id,
+        logged.received_us // 1000 * 1000,
+        logged.status,
+        logged.context.sampling_fraction,
+        None if notes.execution_us is None else (notes.execution_us + 500) // 1000,
+        request,
+        answer,
+        codes,
+        logged.context.entity_id,
+        logged.context.requester,
+    )

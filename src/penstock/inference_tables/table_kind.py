@@ -1,7 +1,7 @@
 """Kinds of tables: their columns, and how rows become them.
 
-A row is a dictionary from names of columns to plain values, as JSON has them: times are microseconds and dates days
-since 1970, maps are dictionaries. A column that a row does not have is null.
+A row is a tuple of plain values in the columns' order, as JSON has them: times are microseconds and dates days since
+1970, maps are dictionaries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-Row = Mapping[str, Any]
+Row = tuple[Any, ...]
 
 
 class BadRow(Exception):
@@ -21,9 +21,16 @@ class BadRow(Exception):
 class TableKind:
     """What tables of one kind have in common."""
 
+    name: str
+    """Under which parked rows find it again."""
     schema: pa.Schema
-    partition_by: tuple[str, ...] = ()
-    """Columns of dates: a day that is over is rewritten no more, and goes as a whole when its time has come."""
+    date: str | None = None
+    """The column of dates by which the table is partitioned: a day that is over is rewritten no more, and goes as a
+    whole when its time has come."""
+
+    def row(self, values: Mapping[str, Any]) -> Row:
+        """The row of these values by column; a column that is not there is null."""
+        return tuple(values.get(name) for name in self.schema.names)
 
     def columns(self, rows: Sequence[Row]) -> pa.Table:
         """Rows as columns.
@@ -32,13 +39,12 @@ class TableKind:
             BadRow: a value is not of its column's type.
         """
         arrays = []
-        for field in self.schema:
-            values = [row.get(field.name) for row in rows]
-            if pa.types.is_map(field.type):
-                values = [None if value is None else list(value.items()) for value in values]
+        for field, values in zip(self.schema, zip(*rows, strict=True), strict=True):
             try:
+                if pa.types.is_map(field.type):
+                    values = [None if value is None else list(value.items()) for value in values]
                 arrays.append(pa.array(values, field.type))
-            except (pa.ArrowException, TypeError, ValueError, OverflowError) as exc:
+            except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError) as exc:
                 raise BadRow(f"{field.name}: {exc}") from exc
         return pa.Table.from_arrays(arrays, schema=self.schema)
 

@@ -2,9 +2,14 @@
 
 import pyarrow as pa
 
-from penstock.inference_tables.table_kind import STRING, STRING_MAP, TIMESTAMP, TableKind
+from penstock.inference_tables.logged_request import LoggedRequest
+from penstock.inference_tables.table_kind import STRING, STRING_MAP, TIMESTAMP, Row, TableKind
+
+USAGE_TABLE = "system.serving.endpoint_usage"
+SERVED_ENTITIES_TABLE = "system.serving.served_entities"
 
 ENDPOINT_USAGE = TableKind(
+    "usage",
     pa.schema(
         [
             ("account_id", STRING),
@@ -22,11 +27,12 @@ ENDPOINT_USAGE = TableKind(
             ("request_streaming", pa.bool_()),
             ("served_entity_id", STRING),
         ]
-    )
+    ),
 )
 """`system.serving.endpoint_usage`: a row for each request to an endpoint whose usage is tracked."""
 
 SERVED_ENTITIES = TableKind(
+    "served-entities",
     pa.schema(
         [
             ("served_entity_id", STRING),
@@ -51,6 +57,29 @@ SERVED_ENTITIES = TableKind(
             ("change_time", TIMESTAMP),
             ("endpoint_delete_time", TIMESTAMP),
         ]
-    )
+    ),
 )
 """`system.serving.served_entities`: a row for each served entity of each config, and one more when it is deleted."""
+
+
+def usage_row(logged: LoggedRequest, workspace_id: str) -> Row:
+    """The row of a request; characters are counted of bodies that are there."""
+    notes = logged.notes
+    request, answer, _ = logged.texts()
+    is_there = logged.is_sampled
+    return (
+        None,
+        workspace_id,
+        notes.client_request_id,
+        logged.request_id,
+        logged.context.requester,
+        logged.status,
+        logged.received_us // 1000 * 1000,
+        notes.input_tokens,
+        notes.output_tokens,
+        len(request) if is_there and request is not None else None,
+        len(answer) if is_there and answer is not None else None,
+        notes.usage_context or {},
+        logged.is_stream,
+        logged.context.entity_id,
+    )

@@ -5,7 +5,6 @@ import logging
 import os
 import socket
 import sys
-import zlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,10 +23,11 @@ from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
 from penstock.control.environments import sweep_environments
 from penstock.control.events import Events
+from penstock.control.feedback import FeedbackBox
 from penstock.control.follower import Follower
 from penstock.control.history import History
 from penstock.control.housekeeping import Housekeeping
-from penstock.control.load import Loads, Usages
+from penstock.control.load import Loads
 from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
 from penstock.control.not_logged import NotLogged
@@ -44,7 +44,7 @@ from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.faults import fault_point
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.runtime.environments import Environments
-from penstock.settings import Home
+from penstock.settings import Home, workspace_id
 from penstock.spool.writer import SpoolWriter
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.events import EventStore
@@ -130,16 +130,13 @@ async def _running(
         asyncio.get_running_loop().call_soon,
         sync_s=launch.spool.sync_s,
     )
-    workspace_id = zlib.crc32(str(home.path).encode())
-    audit = Audit(spool, database, workspace_id)
+    audit = Audit(spool, database, workspace_id(home.path))
     loads = Loads()
-    usages = Usages(cluster.replica_pids)
-    metrics = Metrics(cluster, loads, usages)
+    metrics = Metrics(cluster, loads)
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
     event_store = EventStore(database.engine)
     events = Events(event_store)
-    points = MetricPoints.open(home.metrics_database)
-    metric_history = MetricHistory(database, metrics, loads, points, (loads, events))
+    metric_history = MetricHistory(database, metrics, loads, MetricPoints.open(home.metrics_database), (loads, events))
     not_logged = NotLogged(home.spool, events.record, cluster.gateway_pids)
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
@@ -167,7 +164,7 @@ async def _running(
             loops.create_task(cluster.follow(on_change), name="follow the supervisor"),
             loops.create_task(publisher.serve(socket.socket(fileno=launch.routing_fd)), name="serve gateways"),
             loops.create_task(queue.run(), name="reconcile"),
-            loops.create_task(usages.follow(), name="sample replicas"),
+            loops.create_task(metrics.follow(), name="sample replicas"),
             loops.create_task(follower.run(), name="follow aliases"),
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
@@ -190,11 +187,12 @@ async def _running(
             metric_history=metric_history,
             stack_metrics=StackMetricsSource(endpoints, metrics, loads, events, supervisor, spool),
             not_logged=not_logged,
+            feedback=FeedbackBox(spool),
             registry=registry,
             supervisor=supervisor,
             logs=home.logs,
             artifacts=home.artifacts,
-            workspace_id=workspace_id,
+            workspace_id=workspace_id(home.path),
             limits=launch.limits,
             is_secure=launch.is_secure,
         )

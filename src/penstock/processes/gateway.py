@@ -75,7 +75,7 @@ async def _serve(launch: GatewayLaunch) -> None:
     upstreams = _upstreams(launch, sockets)
     gateway = Gateway(
         table,
-        Invocations(table, random.random, meter, orphans, siblings, Captures(spool)),
+        Invocations(table, random.random, meter, orphans, siblings, Captures(spool, launch.log_max_body_bytes)),
         *upstreams,
         is_secure=launch.tls is not None,
     )

@@ -51,6 +51,7 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     hold_timeout_s: float
     idle_timeout_s: float
     spool: SpoolLaunch
+    log_max_body_bytes: int
     tracking_uri: str | None
     tracking_authorization: str | None
 
@@ -69,6 +70,17 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     spool: SpoolLaunch
     is_secure: bool
     """Whether clients reach the gateways over TLS."""
+
+
+class TableWriterLaunch(Launch, frozen=True, kw_only=True):
+    """What the table writer is told."""
+
+    listen_fd: int
+    workspace_id: str
+    flush_s: float
+    keeps_days: int
+    parked_max_bytes: int
+    max_body_bytes: int
 
 
 class MlflowLaunch(Launch, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from penstock.processes.launch import (
     Launch,
     MlflowLaunch,
     SpoolLaunch,
+    TableWriterLaunch,
     WorkerLaunch,
     ZygoteLaunch,
 )
@@ -29,8 +30,8 @@ from penstock.processes.listeners import Listeners
 from penstock.runtime.environments import Environments
 from penstock.runtime.forker import Forker
 from penstock.runtime.tree import ChildPlan
-from penstock.settings import Settings
-from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SocketFolder, slot_socket
+from penstock.settings import Settings, workspace_id
+from penstock.wire.sockets import CONTROL_PLANE, ROUTING, TABLE_WRITER, SocketFolder, slot_socket
 
 _SPOOL_PARTS = 16
 """One of these parts of what spools may take on disk is the control plane's, the others are the gateways'."""
@@ -97,6 +98,26 @@ class Plans:
                 ),
             )
         )
+        table_writer = self._sockets.listen(TABLE_WRITER)
+        plans.append(
+            self._system_plan(
+                "table-writer",
+                "table-writer",
+                "table_writer",
+                (table_writer,),
+                lambda fd: TableWriterLaunch(
+                    parent_pid=os.getpid(),
+                    status_fd=fd,
+                    home=home,
+                    listen_fd=table_writer.fileno(),
+                    workspace_id=str(workspace_id(self._home.path)),
+                    flush_s=settings.table_flush_s,
+                    keeps_days=settings.table_retention_days,
+                    parked_max_bytes=settings.spool_max_mb << 20,
+                    max_body_bytes=settings.log_max_body_kb << 10,
+                ),
+            )
+        )
         gateways = [f"gateway-{index}" for index in range(settings.gateways)]
         return plans + [self._gateway(name, gateways) for name in gateways]
 
@@ -120,6 +141,7 @@ class Plans:
                 cors_origins=settings.cors_origins,
                 hold_timeout_s=settings.hold_timeout_s,
                 idle_timeout_s=settings.idle_timeout_s,
+                log_max_body_bytes=settings.log_max_body_kb << 10,
                 spool=self._spool((_SPOOL_PARTS - 1) / _SPOOL_PARTS / settings.gateways),
                 tracking_authorization=settings.tracking_authorization,
                 tracking_uri=settings.tracking_uri,

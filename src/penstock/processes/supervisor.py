@@ -1,7 +1,7 @@
 """The supervisor: owns the listening socket, the launch specs and every other process.
 
 It imports no model library and decides nothing about endpoints. Its children are the gateways, the control plane, the
-MLflow server (unless an existing one is used) and one process per replica; all are restarted when they die.
+table writer, the MLflow server (unless an existing one is used) and one process per replica; all are restarted when they die.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ from penstock.runtime.tree import Child, ProcessTree
 from penstock.runtime.warden import Warden
 from penstock.settings import PARTIAL_SUFFIX, Home, Settings
 from penstock.wire.messages import ProcessInfo
-from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, SocketFolder
+from penstock.wire.sockets import CONTROL_PLANE, ROUTING, SUPERVISOR, TABLE_WRITER, SocketFolder
 
 _log = logging.getLogger(__name__)
 
 _MAX_START_DEATHS = 3
 _STOP_TIMEOUT_S = 45.0
-_GRACE_S = {"gateway": 35.0, "replica": 3.0, "zygote": 3.0, "control-plane": 15.0, "mlflow": 10.0}
+_GRACE_S = {"gateway": 35.0, "replica": 3.0, "zygote": 3.0, "control-plane": 15.0, "mlflow": 10.0, "table-writer": 30.0}
 """Roles in the order in which they are ended, and how long after being told to a process is killed."""
 
 
@@ -140,7 +140,7 @@ class Supervisor:
             await self._stop_all()
             self._warden.close()
             server.close()
-            for name in (SUPERVISOR, CONTROL_PLANE, ROUTING):
+            for name in (SUPERVISOR, CONTROL_PLANE, ROUTING, TABLE_WRITER):
                 self._sockets.remove(name)
 
     def launch(

@@ -62,6 +62,10 @@ class Flag(IntFlag):
     """The request is over the limit and not here."""
     ANSWER_TOO_LARGE = 2
     """The answer is over the limit and not here; of a stream, the rest of it."""
+    NOT_SAMPLED = 4
+    """The request is told for the sake of usage only: neither body is here."""
+    NOT_REDACTED = 8
+    """The request holds what may not be logged, and could not be read to take that out: it is not here."""
 
 
 NOTHING_MISSING = Flag(0)
@@ -81,6 +85,15 @@ class Context(msgspec.Struct, frozen=True):
     content_type: str
     """Of the request."""
     sampling_fraction: float
+    """The share of requests whose bodies are here."""
+    model_name: str = ""
+    model_version: str = ""
+    payload_table: str = ""
+    """The AI Gateway's table for them, `catalog.schema.table`; empty for none."""
+    legacy_table: str = ""
+    """The table of `auto_capture_config`; empty for none."""
+    tracks_usage: bool = False
+    """Whether they are told in the usage table."""
 
 
 class RowContext(msgspec.Struct, frozen=True):

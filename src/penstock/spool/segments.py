@@ -9,11 +9,14 @@ import contextlib
 import fcntl
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 _NAME = re.compile(r"([0-9]{10})\.spool")
 _CLAIM = "writer"
+_LOCK_TRIES = 100
+_LOCK_PAUSE_S = 0.005
 
 
 def segments(folder: Path) -> list[Path]:
@@ -55,12 +58,22 @@ def claim(folder: Path, writer: bytes) -> int:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / _CLAIM, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
         os.pwrite(descriptor, writer.hex().encode(), 0)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    """Whoever looks whether the lock is held holds it for that moment."""
+    for _ in range(_LOCK_TRIES - 1):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def living_writer(folder: Path) -> str | None:

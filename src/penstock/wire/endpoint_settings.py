@@ -11,6 +11,8 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.feedback import PAYLOAD_SUFFIX
+from penstock.domain.table_name import TableName
 from penstock.wire.body import In
 
 _MAX_TAGS = 50
@@ -268,6 +270,15 @@ def logged_fraction(ai_gateway: Mapping[str, Any], telemetry: Mapping[str, Any])
         return 0.0
     fraction = (telemetry.get("inference_table_config") or {}).get("sampling_fraction")
     return 1.0 if fraction is None else float(fraction)
+
+
+def inference_table(ai_gateway: Mapping[str, Any]) -> TableName | None:
+    """The table that an endpoint logs to, or did before that was turned off; None if it never had one."""
+    table = ai_gateway.get("inference_table_config") or {}
+    catalog, schema, prefix = (table.get(field) for field in _TABLE_FIELDS)
+    if not (catalog and schema and prefix):
+        return None
+    return TableName(*(str(part).lower() for part in (catalog, schema, f"{prefix}{PAYLOAD_SUFFIX}")))
 
 
 def decode_telemetry(body: TelemetryInput) -> dict[str, Any]:

@@ -133,6 +133,12 @@ class Snapshot(msgspec.Struct, tag=True, frozen=True):
     replicas: list[ReplicaInfo]
 
 
+class Flushed(msgspec.Struct, tag=True, frozen=True):
+    """All that was in the spools has been committed, but for rows of these tables, which are parked."""
+
+    parked_tables: list[str]
+
+
 class Subscribe(msgspec.Struct, tag=True, frozen=True):
     """A gateway asks for the routing table; `version` is what it holds already."""
 

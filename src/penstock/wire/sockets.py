@@ -15,6 +15,7 @@ CONTROL_PLANE = "control-plane.sock"
 MLFLOW = "mlflow.sock"
 SUPERVISOR = "supervisor.sock"
 ROUTING = "routing.sock"
+TABLE_WRITER = "table-writer.sock"
 
 
 def slot_socket(slot: str) -> str:

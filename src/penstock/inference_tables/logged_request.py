@@ -1,0 +1,87 @@
+"""A request as it was logged: what its records say of it, put together and decoded."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from penstock.spool.record import Context, Flag
+
+TOO_LARGE_REQUEST, TOO_LARGE_RESPONSE = "MAX_REQUEST_SIZE_EXCEEDED", "MAX_RESPONSE_SIZE_EXCEEDED"
+"""The contract's codes; those that follow are ours."""
+NOT_UTF8_REQUEST, NOT_UTF8_RESPONSE = "REQUEST_NOT_UTF8", "RESPONSE_NOT_UTF8"
+NOT_REDACTED = "REQUEST_NOT_REDACTED"
+INCOMPLETE = "RESPONSE_INCOMPLETE"
+
+
+class Notes(msgspec.Struct, frozen=True):
+    """What the replica told of its answer."""
+
+    execution_us: int | None = None
+    client_request_id: str | None = None
+    usage_context: dict[str, str] | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+NO_NOTES = Notes()
+_notes = msgspec.json.Decoder(Notes)
+
+
+@dataclass(slots=True)
+class LoggedRequest:
+    """One request and what came of it."""
+
+    context: Context
+    request_id: str
+    received_us: int
+    status: int
+    flags: Flag
+    raw_notes: bytes
+    request: bytes
+    answer: bytes
+    is_stream: bool = False
+    is_incomplete: bool = False
+    """Its stream never ended."""
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether it is among those that become rows of inference tables."""
+        return not self.flags & Flag.NOT_SAMPLED
+
+    @property
+    def notes(self) -> Notes:
+        """What the replica told; nothing if that cannot be read."""
+        if not self.raw_notes:
+            return NO_NOTES
+        try:
+            return _notes.decode(self.raw_notes)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return NO_NOTES
+
+    def texts(self) -> tuple[str | None, str | None, list[str]]:
+        """Request and answer as text, null where there is none, and the codes of what is missing."""
+        codes: list[str] = []
+        request = _text(self.request, NOT_UTF8_REQUEST, codes)
+        answer = _text(self.answer, NOT_UTF8_RESPONSE, codes)
+        flags = self.flags
+        if flags or self.is_incomplete:
+            if flags & Flag.REQUEST_TOO_LARGE:
+                request = None
+                codes.append(TOO_LARGE_REQUEST)
+            if flags & Flag.NOT_REDACTED:
+                request = None
+                codes.append(NOT_REDACTED)
+            if flags & Flag.ANSWER_TOO_LARGE:
+                answer = None
+                codes.append(TOO_LARGE_RESPONSE)
+            if self.is_incomplete:
+                codes.append(INCOMPLETE)
+        return request, answer, codes
+
+
+def _text(data: bytes, code: str, codes: list[str]) -> str | None:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        codes.append(code)
+        return None
