@@ -183,6 +183,11 @@ class Call:
         return self.is_idempotent and not self.is_alone
 
     @property
+    def on_end(self) -> OnEnd | None:
+        """Who will be told of the answer."""
+        return self._on_end
+
+    @property
     def deadline(self) -> Deadline["Call"] | None:
         """Its time limit, once a backend has taken it."""
         return None if self.lane is None else Deadline(self.lane, self)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from penstock.domain.routing import Access
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call, OnEnd, Recipient
@@ -37,6 +39,7 @@ class Passage:
 
     __slots__ = (
         "_entity_name",
+        "_request",
         "_target",
         "_thresholds",
         "_ways",
@@ -75,7 +78,8 @@ class Passage:
         self.access = access
         self.asked = asked
         self.generation = generation
-        self.meta = MetaForm(RequestMeta(asked.content_type.decode("latin-1"), asked.api, endpoint=endpoint))
+        self._request = RequestMeta(asked.content_type.decode("latin-1"), asked.api, endpoint=endpoint)
+        self.meta = MetaForm(self._request)
         self.stand_in = partial(adopt, asked)
         self.move_on = partial(move, self)
         self._target = target
@@ -94,6 +98,10 @@ class Passage:
     def endpoint_name(self) -> str:
         """The endpoint that was asked."""
         return self._target.endpoint.name
+
+    def meta_in(self, traceparent: str) -> RequestMeta:
+        """What goes to a replica beside the body of a request that belongs to a trace."""
+        return msgspec.structs.replace(self._request, traceparent=traceparent)
 
     @property
     def is_open(self) -> bool:

@@ -7,6 +7,8 @@ import random
 import signal
 import socket
 import ssl
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import aiohttp
@@ -30,7 +32,8 @@ from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
 from penstock.gateway.subscription import follow_tables
 from penstock.gateway.table import CurrentTable
-from penstock.processes.launch import GatewayLaunch, begin, report_ready
+from penstock.gateway.tracing import Exporter, Tracing
+from penstock.processes.launch import GatewayLaunch, begin, report_failure, report_ready
 from penstock.processes.tls import server_context
 from penstock.settings import Home
 from penstock.spool.writer import SpoolWriter
@@ -48,10 +51,30 @@ _log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run one gateway until SIGTERM."""
-    uvloop.run(_serve(begin(GatewayLaunch)))
+    launch = begin(GatewayLaunch)
+    try:
+        exporter = _exporter(launch)
+    except ImportError:
+        report_failure(launch, "PENSTOCK_OTLP_ENDPOINT is set, which needs pip install 'penstock[otel]'.")
+        sys.exit(1)
+    uvloop.run(_serve(launch, exporter))
+    if exporter is not None:
+        exporter.close()
 
 
-async def _serve(launch: GatewayLaunch) -> None:
+def _exporter(launch: GatewayLaunch) -> Exporter | None:
+    """What sends traces, if they are wanted.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    if not launch.otlp_endpoint:
+        return None
+    exporter: Exporter = import_module("penstock.gateway.otlp").OtlpExporter(launch.otlp_endpoint, launch.name)
+    return exporter
+
+
+async def _serve(launch: GatewayLaunch, exporter: Exporter | None) -> None:
     home = Home(Path(launch.home))
     sockets = SocketFolder(home.run)
     supervisor = SupervisorClient(sockets)
@@ -75,7 +98,15 @@ async def _serve(launch: GatewayLaunch) -> None:
     upstreams = _upstreams(launch, sockets)
     gateway = Gateway(
         table,
-        Invocations(table, random.random, meter, orphans, siblings, Captures(spool, launch.log_max_body_bytes)),
+        Invocations(
+            table,
+            random.random,
+            meter,
+            orphans,
+            siblings,
+            Captures(spool, launch.log_max_body_bytes),
+            Tracing(exporter, launch.trace_fraction),
+        ),
         *upstreams,
         is_secure=launch.tls is not None,
     )

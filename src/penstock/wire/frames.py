@@ -71,6 +71,8 @@ class RequestMeta(msgspec.Struct, frozen=True, omit_defaults=True):
     api: Api = Api.INVOCATIONS
     request_id: str = ""
     endpoint: str = ""
+    traceparent: str = ""
+    """The trace that it belongs to, as W3C Trace Context writes it."""
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
