@@ -1,4 +1,4 @@
-"""A model that tells in which trace it works, and whether the span that it makes with MLflow is the first of its own."""
+"""A model that tells in which trace it works, and whether the span that it makes with MLflow is its own first."""
 
 from typing import Any
 
