@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from support.linear_model import register_linear
 from support.stack import MANAGEMENT, ROW, Stack, entity, refused, split, wait_for
 
 Create = Callable[..., dict[str, Any]]
@@ -142,16 +143,18 @@ def test_c38_an_endpoint_without_config_has_no_metrics(stack: Stack) -> None:
 
 def test_p4_2_the_predict_tier_is_in_the_metrics_of_the_stack(stack: Stack, create: Create) -> None:
     """Each principal sees the endpoints that it may see."""
-    slow = {"PENSTOCK_PREDICT_TIER": "mlflow"}
-    create("tiers", entity("1"), entity("2", environment_vars=slow), traffic_config=split(m_1=50, m_2=50))
+    register_linear("tiered")
+    quick = {"entity_name": "tiered", "entity_version": "1", "workload_size": "Small", "name": "quick"}
+    slow = {**quick, "name": "slow", "environment_vars": {"PENSTOCK_PREDICT_TIER": "frame"}}
+    create("tiers", quick, slow, entity("1", "echo"), traffic_config=split(quick=50, slow=50, echo=0))
     found = {name: family.samples for name, family in scraped(stack).items()}
     own = {
         name: [s.labels for s in found[name] if s.labels.get("endpoint_name") == "tiers" and s.value] for name in found
     }
     tiers = {labels["served_model_name"]: labels["predict_tier"] for labels in own["penstock_predict_tier"]}
-    assert tiers == {"m-1": "frame", "m-2": "mlflow"}
+    assert tiers == {"quick": "kernel", "slow": "frame", "echo": "mlflow"}
     replicas = {labels["served_model_name"]: labels["state"] for labels in own["penstock_replicas"]}
-    assert replicas == {"m-1": "ready", "m-2": "ready"}
+    assert replicas == dict.fromkeys(tiers, "ready")
 
     stranger = stack.call("POST", "/api/2.0/penstock/tokens", {"user": "metrics-reader"}).json()["token"]
     seen = stack.call("GET", "/metrics", headers={"Authorization": f"Bearer {stranger}"})

@@ -28,6 +28,10 @@ class ExecutorKind(StrEnum):
     """Four at a time: models that wait for others, as agents and chat models do."""
 
 
+MAX_SPIN_US = 10_000
+"""For so long, microseconds, a replica may look for the next request before it sleeps."""
+
+
 class Query(NamedTuple):
     """One request body, as it came."""
 
@@ -51,7 +55,11 @@ class Note:
     output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+NOTHING_NOTED = Note()
+"""For answers of which there is nothing to tell."""
+
+
+@dataclass(slots=True)
 class Answer:
     """A whole answer."""
 

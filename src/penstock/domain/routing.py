@@ -27,6 +27,8 @@ class RoutedEntity:
     is_asleep: bool = False
     """Its replica sleeps; the first connection to the slot wakes it."""
     spool_mode: SpoolMode = SpoolMode.AVAILABLE
+    spin_us: int = 0
+    """For how long to look for an answer before sleeping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,7 @@ def _routed_entity(
         queue_size=entity.queue_size(limits),
         is_asleep=not replicas,
         spool_mode=entity.spool_mode(limits),
+        spin_us=entity.spin_us,
     )
 
 

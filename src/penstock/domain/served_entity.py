@@ -90,6 +90,11 @@ class ServedEntity:
         """What becomes of its answers that are to be logged and cannot be."""
         return SpoolMode(self.environment.get("PENSTOCK_SPOOL_MODE", limits.spool_mode))
 
+    @property
+    def spin_us(self) -> int:
+        """For how long to look for what comes next before sleeping, microseconds."""
+        return int(self.environment.get("PENSTOCK_SPIN_US", 0))
+
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

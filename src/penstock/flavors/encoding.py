@@ -1,13 +1,15 @@
 """What a model gives back as the JSON that MLflow's scorer would send."""
 
+from collections.abc import Sequence
 from io import StringIO
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 import numpy as np
 from mlflow.pyfunc import scoring_server
 
-from penstock.flavors.outputs import Records
+from penstock.flavors.outputs import Records, part_of
 
 _PLAIN_KINDS = frozenset("fiub")
 _encode = msgspec.json.Encoder().encode
@@ -30,6 +32,24 @@ def encode(output: Any) -> bytes:
     text = StringIO()
     scoring_server.predictions_to_json(output.frame() if isinstance(output, Records) else output, text)
     return text.getvalue().encode()
+
+
+def encode_parts(output: Any, sizes: Sequence[int]) -> list[bytes]:
+    """The same for parts of an output of so many rows each, one after the other.
+
+    Raises:
+        Exception: whatever MLflow's encoder trips over.
+    """
+    ends = [*accumulate(sizes)]
+    if type(output) is np.ndarray and output.ndim == 1 and output.dtype.kind in _PLAIN_KINDS:
+        body = _encode(output.tolist())
+        if b"null" not in body:
+            values = body[1:-1].split(b",")
+            return [
+                b'{"predictions":[%b]}' % b",".join(values[end - size : end])
+                for size, end in zip(sizes, ends, strict=True)
+            ]
+    return [encode(part_of(output, end - size, end)) for size, end in zip(sizes, ends, strict=True)]
 
 
 def _plain(output: Any) -> list[Any] | None:

@@ -11,23 +11,22 @@ model falls back to the frame tier for good.
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import isclose, isnan
 from typing import Any
 
 from penstock.domain.batching import MAX_BATCH_ROWS, Batching
 from penstock.domain.predict_tier import PredictTier
-from penstock.domain.prediction import JSON, Answer, AnswerStream, Api, Note, Query
+from penstock.domain.prediction import JSON, NOTHING_NOTED, Answer, AnswerStream, Api, Note, Query
 from penstock.flavors.compiled.ports import Input, InputReader
-from penstock.flavors.encoding import encode
-from penstock.flavors.outputs import part_of, row_count
+from penstock.flavors.encoding import encode, encode_parts
+from penstock.flavors.outputs import row_count
 from penstock.flavors.pyfunc import Predictor
 from penstock.flavors.tiers.ways import Predict
 
 RECHECK_EVERY = 10_000
 """One query in so many is asked again the long way."""
 _PLAIN_TYPES = frozenset({JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=utf-8"})
-_NOTHING_NOTED = Note()
 
 Draw = Callable[[int], int]
 """A random number from 0 up to, and without, its argument."""
@@ -186,13 +185,9 @@ def _batches(read: list[tuple[int, Input]]) -> Iterator[list[tuple[int, Input]]]
         yield batch
 
 
-def _parts(inputs: Iterable[Input], output: Any) -> list[Answer]:
-    answers = []
-    start = 0
-    for given in inputs:
-        answers.append(_answer(given, part_of(output, start, start + given.rows)))
-        start += given.rows
-    return answers
+def _parts(inputs: Sequence[Input], output: Any) -> list[Answer]:
+    bodies = encode_parts(output, [given.rows for given in inputs])
+    return [Answer(200, body, note=_note(given)) for given, body in zip(inputs, bodies, strict=True)]
 
 
 def _answer(given: Input, output: Any) -> Answer:
@@ -200,7 +195,7 @@ def _answer(given: Input, output: Any) -> Answer:
 
 
 def _note(given: Input) -> Note:
-    return _NOTHING_NOTED if given.client_request_id is None else Note(given.client_request_id)
+    return NOTHING_NOTED if given.client_request_id is None else Note(given.client_request_id)
 
 
 def _shown(answer: Answer) -> str:

@@ -285,7 +285,9 @@ class Backend:
         self._links = [link for link in self._links if not link.is_closed]
         open_slots = {link.slot for link in self._links if not link.is_retiring}
         self._links += [
-            ReplicaLink(slot, self._address_of(slot), self) for slot in self.entity.slots if slot not in open_slots
+            ReplicaLink(slot, self._address_of(slot), self, self.entity.spin_us)
+            for slot in self.entity.slots
+            if slot not in open_slots
         ]
 
     def _close_if_idle(self) -> None:

@@ -51,8 +51,9 @@ class LinkOwner(Protocol):
 class ReplicaLink:
     """The link to one slot."""
 
-    def __init__(self, slot: str, address: str, owner: LinkOwner) -> None:
+    def __init__(self, slot: str, address: str, owner: LinkOwner, spin_us: int = 0) -> None:
         self.slot = slot
+        self._spin_s = spin_us / 1e6
         self._address = address
         self._owner = owner
         self._ids = itertools.count(1)
@@ -158,6 +159,13 @@ class ReplicaLink:
         unsent, self._unsent = self._unsent, []
         if self._connection is not None and unsent:
             self._connection.write(b"".join(unsent))
+            if self._spin_s:
+                self._spin(time.monotonic() + self._spin_s)
+
+    def _spin(self, until_s: float) -> None:
+        """Have the loop look for an answer again and again for a while: to wake it up takes longer."""
+        if self._calls and time.monotonic() < until_s:
+            asyncio.get_running_loop().call_soon(self._spin, until_s)
 
     async def _keep_connected(self) -> None:
         loop = asyncio.get_running_loop()

@@ -76,6 +76,7 @@ def main(*, is_forked: bool = False) -> None:
         plan.executor,
         is_idempotent=is_idempotent,
         batch_model=checked.fast_path,
+        spin_us=int(own.get("PENSTOCK_SPIN_US", 0)),
         within=within_trace if keeps_traces_apart() else None,
     ).run()
 

@@ -11,7 +11,7 @@ ends a stream, whose END then comes early; another prediction that has started i
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ CHUNK_BYTES = 1 << 20
 """Answers are cut into chunks of at most this size."""
 
 _HEADER = struct.Struct("<IB3xQ")
+_pack_header, _unpack_header = _HEADER.pack, _HEADER.unpack_from
 _META_LENGTH = struct.Struct("<H")
 _SOME_ID = "00000000-0000-4000-8000-000000000000"
 
@@ -41,6 +42,10 @@ class FrameType(IntEnum):
     END = 6
     ERROR = 7
     CANCEL = 8
+
+
+# Looking a member up in its enum costs more than packing a frame's header.
+_REQUEST, _HEAD, _CHUNK, _END = FrameType.REQUEST, FrameType.HEAD, FrameType.CHUNK, FrameType.END
 
 
 class Frame(NamedTuple):
@@ -120,7 +125,33 @@ class ProtocolError(Exception):
 
 def encode(kind: FrameType, request_id: int = 0, payload: bytes = b"") -> bytes:
     """One frame."""
-    return _HEADER.pack(len(payload), kind, request_id) + payload
+    return _pack_header(len(payload), kind, request_id) + payload
+
+
+def encode_empty(kind: FrameType, request_ids: Iterable[int]) -> bytes:
+    """Frames without payload, one for each of these requests."""
+    return b"".join([_pack_header(0, kind, request_id) for request_id in request_ids])
+
+
+def encode_answer(request_id: int, head: bytes, body: bytes, end: bytes) -> bytes:
+    """HEAD, CHUNKs and END of a whole answer, from the payloads of the first and the last."""
+    if not 0 < len(body) <= CHUNK_BYTES:
+        pieces = [encode(_HEAD, request_id, head), *encode_chunks(request_id, body), encode(_END, request_id, end)]
+        return b"".join(pieces)
+    return b"%b%b%b%b%b%b" % (
+        _pack_header(len(head), _HEAD, request_id),
+        head,
+        _pack_header(len(body), _CHUNK, request_id),
+        body,
+        _pack_header(len(end), _END, request_id),
+        end,
+    )
+
+
+def encode_chunks(request_id: int, data: bytes) -> list[bytes]:
+    """A piece of an answer as CHUNKs; none if it is empty."""
+    pieces = (data[offset : offset + CHUNK_BYTES] for offset in range(0, len(data), CHUNK_BYTES))
+    return [encode(_CHUNK, request_id, piece) for piece in pieces]
 
 
 def encode_struct(kind: FrameType, request_id: int, content: msgspec.Struct) -> bytes:
@@ -130,8 +161,7 @@ def encode_struct(kind: FrameType, request_id: int, content: msgspec.Struct) -> 
 
 def encode_request(request_id: int, meta: bytes, body: bytes) -> tuple[bytes, bytes]:
     """A REQUEST as two buffers, so that a large body is not copied. `meta` comes from `encode_meta`."""
-    head = _HEADER.pack(len(meta) + len(body), FrameType.REQUEST, request_id)
-    return head + meta, body
+    return _pack_header(len(meta) + len(body), _REQUEST, request_id) + meta, body
 
 
 def encode_meta(meta: RequestMeta) -> bytes:
@@ -222,7 +252,6 @@ class FrameDecoder:
 
 
 _KINDS = frozenset(map(int, FrameType))
-_unpack_header = _HEADER.unpack_from
 
 
 def _breach(kind: int, length: int) -> ProtocolError:

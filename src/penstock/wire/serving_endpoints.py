@@ -19,7 +19,7 @@ from penstock.domain.following import check_followed_alias
 from penstock.domain.model_check import Preflight
 from penstock.domain.names import check_environment_variable, check_served_entity_name
 from penstock.domain.predict_tier import PredictTier
-from penstock.domain.prediction import ExecutorKind
+from penstock.domain.prediction import MAX_SPIN_US, ExecutorKind
 from penstock.domain.requests import ConfigRequest, EntityRequest
 from penstock.domain.secrets import reference_in
 from penstock.domain.served_entity import ServedEntity
@@ -224,6 +224,7 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_number(environment, at, "PENSTOCK_QUEUE_SIZE", int, 0, 1_000_000)
     _check_number(environment, at, "PENSTOCK_SCALE_TO_ZERO_AFTER_S", float, 1, 2_592_000)
     _check_number(environment, at, "PENSTOCK_BATCH_LIMIT", int, 1, MAX_BATCH_LIMIT)
+    _check_number(environment, at, "PENSTOCK_SPIN_US", int, 0, MAX_SPIN_US)
     _check_number(environment, at, "PENSTOCK_BATCH_TOLERANCE", float, 0, 1)
     for name, (low, high) in CONFINEMENT_RANGES.items():
         _check_number(environment, at, name, int, low, high)

@@ -25,12 +25,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 
 from penstock.domain.prediction import (
     EVENT_STREAM,
     JSON,
+    NOTHING_NOTED,
     Answer,
     AnswerStream,
     BatchModel,
@@ -41,7 +43,6 @@ from penstock.domain.prediction import (
 )
 from penstock.wire.errors import error_body
 from penstock.wire.frames import (
-    CHUNK_BYTES,
     PROTOCOL_VERSION,
     End,
     Error,
@@ -51,6 +52,9 @@ from penstock.wire.frames import (
     Hello,
     ProtocolError,
     encode,
+    encode_answer,
+    encode_chunks,
+    encode_empty,
     encode_struct,
     split_request,
 )
@@ -65,6 +69,8 @@ _RECEIVE_BYTES = 128 << 10
 _SEND_TIMEOUT_S = 30
 _SEND_TIMEOUT = struct.pack("@ll", _SEND_TIMEOUT_S, 0)
 _STDERR = 2
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +119,7 @@ class Server:
         *,
         is_idempotent: bool = False,
         batch_model: BatchModel | None = None,
+        spin_us: int = 0,
         within: Within | None = None,
     ) -> None:
         """Prepare to serve.
@@ -123,11 +130,13 @@ class Server:
             executor: where it does so.
             is_idempotent: whether a request may be begun a second time.
             batch_model: the same model, if it can be asked several queries at a time.
+            spin_us: for how long to look for the next request before sleeping: waking up takes longer than looking.
             within: has what the model does belong to a trace.
         """
         self._within = within
         self._listener = listener
         self._is_idempotent = is_idempotent
+        self._spin_ns = spin_us * 1000
         self._model = model
         self._slots = SLOTS[executor]
         self._pool = None if executor is ExecutorKind.PROCESS else ThreadPoolExecutor(self._slots, "slot")
@@ -155,7 +164,7 @@ class Server:
             if self._waiting and len(self._running) < self._slots:
                 self._look(0)
             elif self._batch_model is None or not self._batch_model.wants_idle_time:
-                self._look(None)
+                self._wait()
             elif not self._look(0):
                 self._batch_model.use_idle_time()
             if self._is_draining and not self._has_said_goodbye:
@@ -177,6 +186,13 @@ class Server:
             job = self._waiting.popleft()
             self._running.add(job)
             pool.submit(self._work_in_thread, job)
+
+    def _wait(self) -> None:
+        until_ns = time.perf_counter_ns() + self._spin_ns
+        while self._spin_ns and time.perf_counter_ns() < until_ns:
+            if self._look(0):
+                return
+        self._look(None)
 
     def _look(self, timeout_s: float | None) -> bool:
         """Take what has arrived; whether anything has."""
@@ -259,22 +275,24 @@ class Server:
 
     def _work(self, jobs: list[_Job]) -> None:
         """Answer these; what is whole leaves in one write for each gateway."""
-        _send([(job, encode(FrameType.STARTED, job.request_id)) for job in jobs])
+        for peer, ids in _by_peer((job, job.request_id) for job in jobs).items():
+            peer.send(encode_empty(FrameType.STARTED, ids))
         started = time.perf_counter_ns()
-        streams: list[tuple[_Job, AnswerStream]] = []
-        whole: list[tuple[_Job, Answer]] = []
         try:
-            for job, answer in zip(jobs, self._answer(jobs), strict=True):
-                if isinstance(answer, AnswerStream):
-                    streams.append((job, answer))
-                else:
-                    whole.append((job, answer))
+            answers = self._answer(jobs)
             elapsed_us = _us_since(started)
-            _send([(job, _whole(job.request_id, answer, elapsed_us)) for job, answer in whole])
-            for job, stream in streams:
-                self._send_stream(job, stream)
-                end = _end(_us_since(started), stream.note)
-                job.peer.send(encode_struct(FrameType.END, job.request_id, end))
+            whole = (
+                (job, _whole(job.request_id, answer, elapsed_us))
+                for job, answer in zip(jobs, answers, strict=True)
+                if isinstance(answer, Answer)
+            )
+            for peer, pieces in _by_peer(whole).items():
+                peer.send(b"".join(pieces))
+            for job, answer in zip(jobs, answers, strict=True):
+                if isinstance(answer, AnswerStream):
+                    self._send_stream(job, answer)
+                    end = _end(_us_since(started), answer.note)
+                    job.peer.send(encode(FrameType.END, job.request_id, end))
         finally:
             self._running.difference_update(jobs)
 
@@ -296,7 +314,7 @@ class Server:
         job.peer.send(encode_struct(FrameType.HEAD, job.request_id, head))
         with contextlib.closing(answer.pieces) as pieces:
             for piece in pieces:
-                job.peer.send(b"".join(_chunks(job.request_id, piece)))
+                job.peer.send(b"".join(encode_chunks(job.request_id, piece)))
                 if self._pool is None:
                     self._look(0)
                 if job.is_cancelled or job.peer.is_gone:
@@ -311,13 +329,12 @@ def _away_from_streams(connection: socket.socket) -> socket.socket:
         return socket.socket(fileno=fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, _STDERR + 1))
 
 
-def _send(frames: Iterable[tuple[_Job, bytes]]) -> None:
-    """Send frames of requests, in one write for each gateway."""
-    by_peer: dict[_Peer, list[bytes]] = {}
-    for job, data in frames:
-        by_peer.setdefault(job.peer, []).append(data)
-    for peer, pieces in by_peer.items():
-        peer.send(b"".join(pieces))
+def _by_peer(of_jobs: Iterable[tuple[_Job, _T]]) -> dict[_Peer, list[_T]]:
+    """What belongs to jobs, by the gateway that sent them."""
+    by_peer: dict[_Peer, list[_T]] = {}
+    for job, what in of_jobs:
+        by_peer.setdefault(job.peer, []).append(what)
+    return by_peer
 
 
 def _whole(request_id: int, answer: Answer, elapsed_us: int) -> bytes:
@@ -326,9 +343,9 @@ def _whole(request_id: int, answer: Answer, elapsed_us: int) -> bytes:
     if len(body) > MAX_ANSWER_BYTES:
         message = f"The model's answer of {len(body)} bytes is over the limit of {MAX_ANSWER_BYTES} bytes."
         status, body, content_type = 400, error_body("BAD_REQUEST", message), JSON
-    head = encode(FrameType.HEAD, request_id, _head(status, content_type))
-    end = encode_struct(FrameType.END, request_id, _end(elapsed_us, answer.note))
-    return b"".join([head, *_chunks(request_id, body), end])
+    note = answer.note
+    end = _plain_end(elapsed_us) if note is NOTHING_NOTED else _end(elapsed_us, note)
+    return encode_answer(request_id, _head(status, content_type), body, end)
 
 
 @lru_cache(maxsize=64)
@@ -336,13 +353,15 @@ def _head(status: int, content_type: str) -> bytes:
     return msgspec.json.encode(Head(status, content_type))
 
 
-def _chunks(request_id: int, data: bytes) -> list[bytes]:
-    pieces = (data[offset : offset + CHUNK_BYTES] for offset in range(0, len(data), CHUNK_BYTES))
-    return [encode(FrameType.CHUNK, request_id, piece) for piece in pieces]
+@lru_cache(maxsize=1)
+def _plain_end(elapsed_us: int) -> bytes:
+    """Most of a batch have the same."""
+    return _end(elapsed_us, NOTHING_NOTED)
 
 
-def _end(execution_us: int, note: Note) -> End:
-    return End(execution_us, note.client_request_id, note.usage_context, note.input_tokens, note.output_tokens)
+def _end(elapsed_us: int, note: Note) -> bytes:
+    content = End(elapsed_us, note.client_request_id, note.usage_context, note.input_tokens, note.output_tokens)
+    return msgspec.json.encode(content)
 
 
 def _us_since(started_ns: int) -> int:

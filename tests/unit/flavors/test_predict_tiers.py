@@ -1,7 +1,6 @@
 """Which tier a model gets, and that it answers there to the last bit as MLflow's own code does."""
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,9 +127,10 @@ def test_p4_2_requests_predicted_together_get_what_each_gets_alone(name: str, fo
             part, alone = part_of(together, at, at + size), model.by_mlflow(body)
             at += size
             apart = deviation(part, alone)
-            assert apart <= model.chosen.max_deviation, (size, apart)
-            assert is_same(part, alone) or not model.chosen.is_row_independent
-    assert model.chosen.is_row_independent or name in ARRAYS
+            limit = model.chosen.finding.max_deviation
+            assert limit is None or apart <= limit, (size, apart)
+            assert is_same(part, alone) or not model.chosen.finding.is_row_independent
+    assert model.chosen.finding.is_row_independent or name in ARRAYS
 
 
 def test_p4_2_a_refused_row_is_refused_by_the_model_itself(folder: Path) -> None:
@@ -209,7 +209,7 @@ def test_p4_2_later_replicas_trust_what_an_earlier_one_found(folder: Path) -> No
     asked = (model.reader.read(json.dumps({"dataframe_records": body}).encode()),)
     assert again.predict(asked).tolist() == model.chosen.predict(asked).tolist()
     newer = select(model.model, model.reader, earlier=replace(found, versions="numpy 1.0"))
-    assert (newer.tier, newer.is_row_independent) == (PredictTier.KERNEL, True)
+    assert (newer.tier, newer.finding.is_row_independent) == (PredictTier.KERNEL, True)
     assert probe_rows(newer.reason) == 5 + 2 + 3 + 17
     lower = select(
         model.model, model.reader, earlier=select(model.model, model.reader, wanted=PredictTier.ARRAY).finding
@@ -244,7 +244,8 @@ def test_p4_2_a_model_of_ones_own_is_not_asked_by_the_choice_and_gets_its_params
     before = type(counting).calls
     chosen = select(model, reader)
     assert type(counting).calls == before
-    assert (chosen.tier, chosen.is_row_independent, chosen.max_deviation) == (PredictTier.FRAME, False, math.inf)
+    finding = chosen.finding
+    assert (finding.tier, finding.is_row_independent, finding.max_deviation) == (PredictTier.FRAME, False, None)
     body = Loaded(model, reader, chosen).body(ROWS[:2].to_numpy().tolist())
     assert chosen.predict((reader.read(body),)) == [2, {"depth": 3}]
 

@@ -46,4 +46,4 @@ class Together:
 if __name__ == "__main__":
     logging.disable()
     listener = socket.socket(fileno=int(sys.argv[1]))
-    Server(listener, replica.model, batch_model=Together(int(sys.argv[2]))).run()
+    Server(listener, replica.model, batch_model=Together(int(sys.argv[2])), spin_us=int(sys.argv[3])).run()

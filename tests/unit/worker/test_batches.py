@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from penstock.wire.frames import Frame
@@ -16,20 +17,20 @@ from unit.worker.test_server import CHUNK, END, HEAD, STARTED, Replica, body_of,
 
 LIMIT = 8
 SCRIPT = Path(__file__).parent / "batch_replica.py"
-Start = Callable[[int], Replica]
+Start = Callable[..., Replica]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     started = []
 
-    def start_one(limit: int) -> Replica:
-        address = SocketFolder(tmp_path).address("r.sock")
+    def start_one(limit: int, spin_us: int = 0) -> Replica:
+        address = SocketFolder(tmp_path).address(f"r{len(started)}.sock")
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(address)
             listener.listen()
             os.set_inheritable(listener.fileno(), True)
-            command = [sys.executable, str(SCRIPT), str(listener.fileno()), str(limit)]
+            command = [sys.executable, str(SCRIPT), str(listener.fileno()), str(limit), str(spin_us)]
             started.append(Replica(subprocess.Popen(command, pass_fds=(listener.fileno(),)), address, tmp_path))
         return started[-1]
 
@@ -120,3 +121,19 @@ def test_p4_2_idle_time_comes_when_nobody_waits(start: Start) -> None:
     gateway.ask(1, f"rest {marker}")
     gateway.answer(1)
     wait_for(marker.exists, "idle time to be used", 10)
+
+
+def test_p4_a_replica_that_is_to_spin_does_not_sleep_between_requests(start: Start) -> None:
+    """How often it slept is counted by the kernel."""
+
+    def sleeps(spin_us: int) -> int:
+        server = start(LIMIT, spin_us)
+        gateway, pid = server.gateway(), server.process.pid
+        for number in range(1, 301):
+            if number == 101:
+                before = psutil.Process(pid).num_ctx_switches().voluntary
+            gateway.ask(number, "echo all")
+            assert body_of(gateway.answer(number)).startswith(b"all")
+        return psutil.Process(pid).num_ctx_switches().voluntary - before
+
+    assert sleeps(10_000) < sleeps(0) / 2

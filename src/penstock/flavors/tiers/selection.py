@@ -5,7 +5,6 @@ Ways are tried from the quickest down. `kernel` and `array` are taken only if th
 without a step that is done already. No code of a model's author is asked: it is served by `frame`, unprobed.
 """
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.types import Schema
 
 from penstock.domain.predict_tier import PredictTier, TierFinding
+from penstock.flavors.compiled.checking import first_difference
 from penstock.flavors.compiled.ports import InputReader
 from penstock.flavors.tiers.frame import refusal
 from penstock.flavors.tiers.loaded import estimator_of, has_versions, versions
@@ -46,16 +46,6 @@ class Chosen:
     def reason(self) -> str:
         """One sentence: what speaks for it, and why it is not the next one."""
         return self.finding.reason
-
-    @property
-    def is_row_independent(self) -> bool:
-        """Whether requests that are predicted together get what each gets alone, bit for bit."""
-        return self.finding.is_row_independent
-
-    @property
-    def max_deviation(self) -> float:
-        """How far apart the two were seen to be; infinity if that cannot be said."""
-        return math.inf if self.finding.max_deviation is None else self.finding.max_deviation
 
 
 def select(
@@ -103,16 +93,19 @@ def _by_mlflow(reason: str) -> Chosen:
 def _selected(
     model: PyFuncModel, reader: InputReader, schema: Schema, examples: Sequence[bytes], terms: "_Terms"
 ) -> Chosen:
+    known = terms.known
+    difference = None if known else first_difference(model.metadata, reader)
+    if difference is not None:
+        return _by_mlflow(f"MLflow reads its input, because the version here does so in another way: {difference}")
     estimator = estimator_of(model)
     slow, frame = slow_way(model, reader, estimator), frame_way(model, reader, estimator)
     if estimator is None or not estimator.is_probed:
         reason = "It is code of its author's or of a flavor without quicker ways, which gets its whole frame."
-        return Chosen(TierFinding(PredictTier.FRAME, reason), frame.predict, slow)
+        return Chosen(TierFinding(PredictTier.FRAME, reason, versions=versions()), frame.predict, slow)
     finders: list[tuple[PredictTier, str, Callable[[], Way | str]]] = [
         (PredictTier.KERNEL, "kernel", lambda: kernel_way(reader, schema, estimator, slow)),
         (PredictTier.ARRAY, "array", lambda: array_way(reader, schema, estimator, slow)),
     ]
-    known = terms.known
     if known is not None:
         again = next((find() for tier, _, find in finders if tier is known.tier), frame)
         if isinstance(again, Way):
