@@ -67,7 +67,7 @@ def compared(rounds: int, seconds: float) -> dict[str, Any]:
         floor = compiled(Path(folder))
         subjects: dict[str, Subject] = {
             "gateway": partial(stage.gateway, stage.routing_table()),
-            "gateway, logging": partial(stage.gateway, stage.routing_table(logged_fraction=1.0)),
+            "gateway, logging": partial(stage.gateway, stage.logging_table()),
         }
         if floor is not None:
             subjects["C"] = partial(stage.floor, floor, is_logged=False)
@@ -128,7 +128,7 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 def memory(requests: int) -> dict[str, Any]:
     """Resident memory over that many requests, everything on; what was logged is taken away meanwhile."""
-    with stage.gateway(stage.routing_table(logged_fraction=1.0)) as server:
+    with stage.gateway(stage.logging_table()) as server:
         warm_up = stage.client(server, 64, SLICE_S)
         sent, errors = 0, warm_up["errors"]
         began_bytes = server.rss_bytes()

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 import msgspec
 
 from penstock.domain.access import digest_of
+from penstock.domain.inference_log import InferenceLog
 from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
 from penstock.processes.launch import GatewayLaunch, SpoolLaunch
 from penstock.settings import Home
@@ -34,6 +35,7 @@ ENDPOINT = "iris"
 SPOOL_BYTES = 8 << 30
 SYNC_S = 1.0
 """The default."""
+TABLE = f"main.default.{ENDPOINT}_payload"
 TARGET = f"/serving-endpoints/{ENDPOINT}/invocations"
 SLOTS = ("a-0", "b-0")
 
@@ -78,6 +80,11 @@ def routing_table(**endpoint: Any) -> RoutingTable:
     )
     routed = RoutedEndpoint("e" * 32, ENDPOINT, 1, entities, queriers=("user_name:bench",), **endpoint)
     return RoutingTable(1, {ENDPOINT: routed}, {digest_of(TOKEN): Access("bench")})
+
+
+def logging_table() -> RoutingTable:
+    """The same endpoint, every answer of which is logged for its inference table."""
+    return routing_table(log=InferenceLog(payload=TABLE))
 
 
 def client(server: Server, connections: int, seconds: float) -> dict[str, Any]:

@@ -82,6 +82,11 @@ class Home:
         return self.spool / "control-plane"
 
     @property
+    def feedback_checked(self) -> Path:
+        """JSON: until when the feedback in each table has been held against predictions."""
+        return self.path / "run" / "feedback-checked.json"
+
+    @property
     def warehouse(self) -> Path:
         """Delta tables: `<catalog>/<schema>/<table>`."""
         return self.path / "warehouse"

@@ -20,6 +20,8 @@ from penstock.api import (
     secrets,
     serving_endpoints,
     stack_metrics,
+    tables,
+    unity_catalog,
     workspace,
 )
 from penstock.api.audit import Audited
@@ -46,6 +48,8 @@ FOR_PRINCIPALS = (
     secrets,
     penstock,
     stack_metrics,
+    tables,
+    unity_catalog,
 )
 """Parts all of whose routes do."""
 _METHOD_NOT_ALLOWED = 405

@@ -19,6 +19,8 @@ from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
 from penstock.control.stack_metrics import StackMetricsSource
+from penstock.control.table_watch import TableWatch
+from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -36,11 +38,13 @@ class Parts:
     audit: Audit
     tokens: Tokens
     sessions: Sessions
+    tables: Tables
     metrics: Metrics
     metric_history: MetricHistory
     stack_metrics: StackMetricsSource
     not_logged: NotLogged
     feedback: FeedbackBox
+    table_watch: TableWatch
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

@@ -68,7 +68,9 @@ async def put_ai_gateway(
         context,
         caller,
         name,
-        lambda before: replace(before, ai_gateway=decode_ai_gateway(body, name, before.ai_gateway)),
+        lambda before: replace(
+            before, ai_gateway=decode_ai_gateway(body, name, before.ai_gateway, before.auto_capture)
+        ),
     ).ai_gateway
 
 

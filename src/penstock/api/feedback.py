@@ -8,9 +8,9 @@ from penstock.api.bodies import body_of_type, documented
 from penstock.api.context import Caller, Context
 from penstock.api.serving_endpoints import permitted
 from penstock.domain.access import Level
+from penstock.domain.catalog import feedback_table
 from penstock.domain.errors import InvalidParameterValue
-from penstock.domain.feedback import feedback_table
-from penstock.wire.endpoint_settings import inference_table
+from penstock.wire.endpoint_settings import payload_of
 from penstock.wire.feedback import AddFeedback, decode_feedback
 
 router = APIRouter(prefix="/api/2.0/penstock", tags=["feedback"])
@@ -22,7 +22,7 @@ async def add_feedback(
 ) -> dict[str, Any]:
     """Tell what came of predictions of an endpoint. What is answered has been written."""
     endpoint = permitted(context, caller, body.endpoint, Level.CAN_QUERY)
-    payload = inference_table(endpoint.ai_gateway)
+    payload = payload_of(endpoint)
     if payload is None:
         raise InvalidParameterValue(
             f"endpoint: '{endpoint.name}' has no inference table, so that there is nothing to join feedback with; "

@@ -18,7 +18,13 @@ from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.metric_history import DAY_S, MINUTE_S
 from penstock.domain.requests import EndpointRequest
 from penstock.stores.model_files import read_signature, read_traits
-from penstock.wire.endpoint_settings import decode_ai_gateway, decode_tags, decode_telemetry
+from penstock.wire.endpoint_settings import (
+    decode_ai_gateway,
+    decode_tags,
+    decode_telemetry,
+    inference_log,
+    table_of_capture,
+)
 from penstock.wire.messages import CLIENT_HOST_HEADER
 from penstock.wire.metric_history import encode_past
 from penstock.wire.metrics import encode_metrics
@@ -200,7 +206,10 @@ def detailed(context: Context, caller: str, endpoint: Endpoint) -> dict[str, Any
         lambda config, entity: endpoints.status(endpoint, config, entity),
         context.permissions.level(caller, endpoint) or Level.CAN_VIEW,
         _task(context, endpoint),
-        context.not_logged.counts()[endpoint.id],
+        None
+        if endpoint.auto_capture is None
+        else context.table_watch.state(str(table_of_capture(endpoint.auto_capture))),
+        None if inference_log(endpoint).is_empty else context.not_logged.counts()[endpoint.id],
     )
 
 

@@ -30,6 +30,7 @@ from penstock.domain.endpoint import (
     stop,
 )
 from penstock.domain.errors import CallerError, ResourceAlreadyExists, ResourceDoesNotExist
+from penstock.domain.inference_log import AutoCapture, next_auto_capture
 from penstock.domain.limits import Limits
 from penstock.domain.names import check_endpoint_name
 from penstock.domain.requests import ConfigRequest, EndpointRequest, EntityRequest
@@ -117,6 +118,7 @@ class Endpoints:
             rate_limits=request.rate_limits,
             ai_gateway=request.ai_gateway,
             telemetry=request.telemetry,
+            auto_capture=_captured(None, request.config, request.name),
         )
         if request.config is not None:
             entities, routes = await self._resolve(request.config, creator, created_at_ms)
@@ -136,7 +138,10 @@ class Endpoints:
         """
         check_not_updating(self.get(name))
         entities, routes = await self._resolve(config, creator, now_ms())
-        endpoint = begin_update(self.get(name), self._sealed(config, entities, creator), routes, now_ms(), creator)
+        before = self.get(name)
+        capture = _captured(before.auto_capture, config, name)
+        endpoint = begin_update(before, self._sealed(config, entities, creator), routes, now_ms(), creator)
+        endpoint = replace(endpoint, auto_capture=capture)
         self._database.save_endpoint(endpoint, creator)
         self._publisher.publish()
         self._wake([name])
@@ -244,3 +249,11 @@ class Endpoints:
         self._publisher.publish()
         self._wake([name])
         await self._publisher.settled(_SETTLE_TIMEOUT_S)
+
+
+def _captured(before: AutoCapture | None, config: ConfigRequest | None, name: str) -> AutoCapture | None:
+    """The older form of an inference table after a config was given; the endpoint's name stands for its prefix."""
+    wanted = config.auto_capture if config is not None else None
+    if wanted is not None and not wanted.prefix:
+        wanted = replace(wanted, prefix=name)
+    return next_auto_capture(before, wanted)

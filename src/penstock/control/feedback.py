@@ -9,7 +9,7 @@ from penstock.domain.errors import TemporarilyUnavailable
 from penstock.domain.feedback import Feedback
 from penstock.domain.table_name import TableName
 from penstock.spool.writer import SpoolWriter
-from penstock.wire.feedback import encode_row
+from penstock.wire.feedback_row import encode_row
 
 _MAX_REMEMBERED = 100_000
 """Ids of what was taken: what a client sends again for want of an answer is not written again."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from penstock.domain.access import Grant
 from penstock.domain.errors import CallerError, InvalidParameterValue, ResourceConflict
+from penstock.domain.inference_log import AutoCapture
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.predict_tier import PredictTier
 from penstock.domain.replica import Replica, ReplicaState
@@ -100,9 +101,11 @@ class Endpoint:
     rate_limits: list[JsonObject] = field(default_factory=list)
     """Limits of the older route, as they came; nothing acts on them yet."""
     ai_gateway: JsonObject = field(default_factory=dict)
-    """The AI Gateway's configuration, as it came; nothing acts on it yet."""
+    """The AI Gateway's configuration, as it came; inference table and usage tracking act."""
     telemetry: JsonObject = field(default_factory=dict)
-    """The telemetry configuration, as it came; nothing acts on it yet."""
+    """The telemetry configuration, as it came; the sampling of inference tables acts."""
+    auto_capture: AutoCapture | None = None
+    """The older form of an inference table, which comes with a config and stays."""
     active: EndpointConfig | None = None
     pending: EndpointConfig | None = None
     update: ConfigUpdate = ConfigUpdate.NOT_UPDATING

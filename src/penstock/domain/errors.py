@@ -10,6 +10,9 @@
     │   ├── Unauthenticated
     │   ├── PermissionDenied
     │   ├── ResourceDoesNotExist         an endpoint, served entity, model or token
+    │   │   ├── CatalogDoesNotExist
+    │   │   ├── SchemaDoesNotExist
+    │   │   └── TableDoesNotExist
     │   ├── RouteNotFound                no such route
     │   │   └── MethodNotAllowed
     │   ├── ResourceAlreadyExists
@@ -83,6 +86,24 @@ class ResourceDoesNotExist(CallerError):
     """The named thing does not exist."""
 
     error_code = "RESOURCE_DOES_NOT_EXIST"
+
+
+class CatalogDoesNotExist(ResourceDoesNotExist):
+    """No table that the caller may see has this catalog in its name."""
+
+    error_code = "CATALOG_DOES_NOT_EXIST"
+
+
+class SchemaDoesNotExist(ResourceDoesNotExist):
+    """The catalog has no such schema."""
+
+    error_code = "SCHEMA_DOES_NOT_EXIST"
+
+
+class TableDoesNotExist(ResourceDoesNotExist):
+    """The schema has no such table."""
+
+    error_code = "TABLE_DOES_NOT_EXIST"
 
 
 class RouteNotFound(CallerError):

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from penstock.domain.table_name import TableName
-
-PAYLOAD_SUFFIX, FEEDBACK_SUFFIX, JOINED_SUFFIX = "_payload", "_feedback", "_joined"
 MAX_ITEMS = 1000
 """So many can be told in one request."""
 MAX_TEXT_LENGTH = 65_536
@@ -33,17 +30,3 @@ class Feedback:
     """Whose judgement it is, if not that of whoever sends it."""
     observed_at_us: int | None = None
     """When the truth came to be known, microseconds since 1970, if that was not now."""
-
-
-def feedback_table(payload: TableName) -> TableName:
-    """Where the feedback to an endpoint goes that logs to this table."""
-    return _beside(payload, FEEDBACK_SUFFIX)
-
-
-def joined_name(payload: TableName) -> TableName:
-    """The view that shows predictions beside what was told of them."""
-    return _beside(payload, JOINED_SUFFIX)
-
-
-def _beside(payload: TableName, suffix: str) -> TableName:
-    return TableName(payload.catalog, payload.schema, payload.table.removesuffix(PAYLOAD_SUFFIX) + suffix)

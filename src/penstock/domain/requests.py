@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from penstock.domain.endpoint import JsonObject
 from penstock.domain.external_model import ExternalModel
+from penstock.domain.inference_log import AutoCapture
 from penstock.domain.names import check_served_entity_name, default_entity_name
 from penstock.domain.secrets import Plaintext
 from penstock.domain.served_entity import ModelVersion, ServedEntity
@@ -67,6 +68,8 @@ class ConfigRequest:
     routes: tuple[Route, ...]
     percentages: tuple[int, ...] = ()
     """The older form: a share inside each entity, in the entities' order."""
+    auto_capture: AutoCapture | None = None
+    """The older form of an inference table; its prefix is empty where the endpoint's name is to stand for it."""
 
     def routes_for(self, entities: Sequence[ServedEntity]) -> tuple[Route, ...]:
         """The split that was asked for, in either form."""

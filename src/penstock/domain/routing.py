@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from penstock.domain.access import Level, Principal, Scope, Token, agent_token, digest_of, identities
 from penstock.domain.endpoint import ConfigUpdate, Endpoint, EndpointConfig
+from penstock.domain.inference_log import NOTHING_LOGGED, InferenceLog
 from penstock.domain.limits import Limits
 from penstock.domain.replica import replica_specs
 from penstock.domain.scaling import replicas_of
@@ -29,6 +30,10 @@ class RoutedEntity:
     spool_mode: SpoolMode = SpoolMode.AVAILABLE
     spin_us: int = 0
     """For how long to look for an answer before sleeping."""
+    model_name: str = ""
+    model_version: str = ""
+    redacted: tuple[str, ...] = ()
+    """Columns whose values are not logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,7 @@ class RoutedEndpoint:
     reason: str = ""
     queriers: tuple[str, ...] = ()
     """Identities that may query it, beside admins."""
-    logged_fraction: float = 0.0
-    """The share of its predictions that are logged; 0 logs none."""
+    log: InferenceLog = NOTHING_LOGGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def build_table(
     principals: Iterable[Principal] = (),
     replica_secret: str = "",
     sessions: Iterable[Session] = (),
-    logged_fraction: Callable[[Endpoint], float] = lambda _: 0.0,
+    log_of: Callable[[Endpoint], InferenceLog] = lambda _: NOTHING_LOGGED,
 ) -> RoutingTable:
     """The table, still without a version, for these endpoints and tokens.
 
@@ -116,7 +120,7 @@ def build_table(
         principals: those that are in a group.
         replica_secret: what the tokens of agents are made of.
         sessions: of browsers.
-        logged_fraction: the share of an endpoint's predictions that are logged.
+        log_of: what of an endpoint's predictions is logged.
     """
     endpoints = list(endpoints)
     groups = {principal.name: principal.groups for principal in principals}
@@ -134,8 +138,7 @@ def build_table(
     }
     return RoutingTable(
         endpoints={
-            endpoint.name: replace(_routed(endpoint, limits, scales), logged_fraction=logged_fraction(endpoint))
-            for endpoint in endpoints
+            endpoint.name: replace(_routed(endpoint, limits, scales), log=log_of(endpoint)) for endpoint in endpoints
         },
         access={**{token.digest: access_of(token.principal) for token in tokens}, **agents, **system},
         sessions={s.digest: RoutedSession(access_of(s.principal), s.expires_at_ms) for s in sessions},
@@ -188,6 +191,9 @@ def _routed_entity(
         is_asleep=not replicas,
         spool_mode=entity.spool_mode(limits),
         spin_us=entity.spin_us,
+        model_name=entity.model.name if entity.model is not None else "",
+        model_version=entity.model.version if entity.model is not None else "",
+        redacted=entity.redacted_columns,
     )
 
 

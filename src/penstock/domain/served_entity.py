@@ -1,6 +1,7 @@
 """A served entity: one version of a registered model, or an external one, sized and named."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from penstock.domain.external_model import ExternalModel
@@ -8,6 +9,8 @@ from penstock.domain.limits import Limits, Windows
 from penstock.domain.secrets import Sealed
 from penstock.domain.sizing import Sizing
 from penstock.domain.spool_mode import SpoolMode
+
+REDACTED_COLUMNS = "PENSTOCK_REDACTED_COLUMNS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,16 @@ class ServedEntity:
     def spin_us(self) -> int:
         """For how long to look for what comes next before sleeping, microseconds."""
         return int(self.environment.get("PENSTOCK_SPIN_US", 0))
+
+    @property
+    def redacted_columns(self) -> tuple[str, ...]:
+        """Columns whose values are taken out of bodies before they are logged."""
+        return redacted_columns(self.environment)
+
+
+def redacted_columns(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The columns that `PENSTOCK_REDACTED_COLUMNS` names."""
+    return tuple(filter(None, (part.strip() for part in environment.get(REDACTED_COLUMNS, "").split(","))))
 
 
 def _digest(*parts: str) -> str:

@@ -54,7 +54,7 @@ class OtlpExporter:
 
     def close(self) -> None:
         """Send what is left, for as long as that may take."""
-        self._processor.shutdown()
+        self._processor.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _context(context: TraceContext, *, is_remote: bool) -> SpanContext:

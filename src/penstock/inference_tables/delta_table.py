@@ -1,9 +1,9 @@
 """A Delta table that takes each chunk of rows once, whatever dies in between.
 
-A chunk is one commit that bears the transaction id of its source and the chunk's end as version. The version is read and
-the commit made on one handle: if anybody else has committed a chunk of that source in between, the commit fails. After
-any failure the table is opened anew and looked at, so that a chunk whose commit succeeded though its writer was told
-otherwise is not written again.
+A chunk is one commit that bears the transaction id of its source and the chunk's end as version. The version is read
+and the commit made on one handle: if anybody else has committed a chunk of that source in between, the commit fails.
+After any failure the table is opened anew and looked at, so that a chunk whose commit succeeded though its writer was
+told otherwise is not written again.
 """
 
 from collections.abc import Callable, Mapping, Sequence

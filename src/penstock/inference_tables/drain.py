@@ -1,8 +1,8 @@
 """Empties spools into tables, chunk by chunk.
 
 Each chunk goes to its tables, one transaction a table, and only then is it forgotten. A table that is in trouble is in
-nobody's way: its rows are parked, it is tried again after a while, and what is parked goes before what comes later. What
-cannot even be parked stays in the spool, and the caller tries again.
+nobody's way: its rows are parked, it is tried again after a while, and what is parked goes before what comes later.
+What cannot even be parked stays in the spool, and the caller tries again.
 """
 
 import logging

@@ -41,12 +41,14 @@ class TableKind:
         arrays = []
         for field, values in zip(self.schema, zip(*rows, strict=True), strict=True):
             try:
-                if pa.types.is_map(field.type):
-                    values = [None if value is None else list(value.items()) for value in values]
-                arrays.append(pa.array(values, field.type))
+                arrays.append(pa.array(_pairs(values) if pa.types.is_map(field.type) else values, field.type))
             except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError) as exc:
                 raise BadRow(f"{field.name}: {exc}") from exc
         return pa.Table.from_arrays(arrays, schema=self.schema)
+
+
+def _pairs(values: Sequence[Any]) -> list[Any]:
+    return [None if value is None else list(value.items()) for value in values]
 
 
 STRING = pa.string()

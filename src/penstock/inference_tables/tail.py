@@ -19,8 +19,8 @@ from penstock.faults import fault_point
 from penstock.inference_tables.chunk import MAX_BYTES, MAX_ROWS, Chunk, Refused
 from penstock.inference_tables.legacy_payload import LEGACY_PAYLOAD, legacy_payload_row
 from penstock.inference_tables.logged_request import LoggedRequest
-from penstock.inference_tables.payload import PAYLOAD, payload_row
 from penstock.inference_tables.parking import Parking
+from penstock.inference_tables.payload import PAYLOAD, payload_row
 from penstock.inference_tables.row_kinds import decode_row
 from penstock.inference_tables.streams import Streams
 from penstock.inference_tables.table_kind import BadRow

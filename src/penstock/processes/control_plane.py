@@ -15,10 +15,13 @@ from fastapi import FastAPI
 
 from penstock.api.app import make_app, set_parts
 from penstock.api.context import Parts
+from penstock.catalog.home import HomeSource, State
+from penstock.client.feedback_check import find_unmatched
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.audit import Audit
 from penstock.control.autoscaler import Autoscaler
+from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
 from penstock.control.environments import sweep_environments
@@ -38,7 +41,10 @@ from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
 from penstock.control.stack_metrics import StackMetricsSource
+from penstock.control.table_watch import TableWatch
+from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens, issue_token
+from penstock.control.unmatched_feedback import UnmatchedFeedback
 from penstock.domain.access import ADMINS, Principal, Scope
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.faults import fault_point
@@ -52,7 +58,8 @@ from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.metric_points import MetricPoints
 from penstock.stores.secrets import SecretStore
-from penstock.wire.endpoint_settings import logged_fraction
+from penstock.stores.tables import TableStore
+from penstock.wire.endpoint_settings import inference_log, payload_of
 from penstock.wire.messages import Report
 from penstock.wire.sockets import MLFLOW, SocketFolder
 
@@ -90,7 +97,7 @@ def main() -> None:
 
 
 @asynccontextmanager
-async def _running(
+async def _running(  # noqa: PLR0915 - a list of parts
     launch: ControlPlaneLaunch, home: Home, database: Database, secrets: Secrets
 ) -> AsyncIterator[Parts]:
     sockets = SocketFolder(home.run)
@@ -108,7 +115,7 @@ async def _running(
             database.principals(),
             launch.replica_secret,
             database.sessions(),
-            lambda endpoint: logged_fraction(endpoint.ai_gateway, endpoint.telemetry),
+            inference_log,
         )
 
     def wake_all() -> None:
@@ -137,11 +144,20 @@ async def _running(
     event_store = EventStore(database.engine)
     events = Events(event_store)
     metric_history = MetricHistory(database, metrics, loads, MetricPoints.open(home.metrics_database), (loads, events))
+    unmatched = UnmatchedFeedback(
+        home.warehouse,
+        home.feedback_checked,
+        database.endpoints,
+        payload_of,
+        find_unmatched,
+        events.record,
+    )
     not_logged = NotLogged(home.spool, events.record, cluster.gateway_pids)
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
     reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, audit, launch.limits, scales, home.logs)
     housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
+    table_watch = TableWatch(home.table_states, database.endpoints, inference_log, events.record)
     queue = KeyedQueue(reconciler.reconcile)
 
     is_first_snapshot = True
@@ -159,6 +175,7 @@ async def _running(
     async with _tracking_session(launch, sockets) as session, asyncio.TaskGroup() as loops:
         registry = Registry(session, launch.tracking_uri or "http://localhost")
         publisher.publish()
+        permissions = Permissions(database, publisher)
         follower = Follower(database, registry, publisher, queue.add, launch.alias_poll_s)
         tasks = [
             loops.create_task(cluster.follow(on_change), name="follow the supervisor"),
@@ -171,6 +188,8 @@ async def _running(
             loops.create_task(housekeeping.run(), name="clean up"),
             loops.create_task(metric_history.run(), name="keep the past of metrics"),
             loops.create_task(not_logged.run(), name="look for what is not logged"),
+            loops.create_task(unmatched.run(), name="look for feedback to nothing"),
+            loops.create_task(table_watch.run(), name="watch tables"),
         ]
         endpoints = Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits)
         yield Parts(
@@ -178,11 +197,15 @@ async def _running(
             history=History(
                 database, HistoryStore(database.engine), event_store, registry, publisher, secrets, queue.add
             ),
-            permissions=Permissions(database, publisher),
+            permissions=permissions,
             secrets=secrets,
             audit=audit,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
+            tables=Tables(
+                HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
+            ),
+            table_watch=table_watch,
             metrics=metrics,
             metric_history=metric_history,
             stack_metrics=StackMetricsSource(endpoints, metrics, loads, events, supervisor, spool),

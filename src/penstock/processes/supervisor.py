@@ -1,7 +1,8 @@
 """The supervisor: owns the listening socket, the launch specs and every other process.
 
 It imports no model library and decides nothing about endpoints. Its children are the gateways, the control plane, the
-table writer, the MLflow server (unless an existing one is used) and one process per replica; all are restarted when they die.
+table writer, the MLflow server (unless an existing one is used) and one process per replica; all are restarted when
+they die.
 """
 
 import asyncio

@@ -47,7 +47,12 @@ def main() -> None:
     desk = Desk(socket.socket(fileno=launch.listen_fd))
     threading.Thread(target=desk.serve, name="flushes", daemon=True).start()
     stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: (stopping.set(), desk.ring.set()))
+
+    def end(_signal: int, _frame: object) -> None:
+        stopping.set()
+        desk.ring.set()
+
+    signal.signal(signal.SIGTERM, end)
     report_ready(launch)
     write(drain, desk, stopping, launch.flush_s)
 

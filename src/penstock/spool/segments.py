@@ -68,12 +68,15 @@ def claim(folder: Path, writer: bytes) -> int:
 
 def _lock(descriptor: int) -> None:
     """Whoever looks whether the lock is held holds it for that moment."""
-    for _ in range(_LOCK_TRIES - 1):
+    for tries_left in reversed(range(_LOCK_TRIES)):
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not tries_left:
+                raise
             time.sleep(_LOCK_PAUSE_S)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            return
 
 
 def living_writer(folder: Path) -> str | None:

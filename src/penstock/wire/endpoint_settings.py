@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from penstock.domain.catalog import PAYLOAD_SUFFIX
+from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue
-from penstock.domain.feedback import PAYLOAD_SUFFIX
-from penstock.domain.table_name import TableName
+from penstock.domain.inference_log import AutoCapture, InferenceLog, payload_table
+from penstock.domain.table_name import DEFAULT_CATALOG, DEFAULT_SCHEMA, TableName
 from penstock.wire.body import In
 
 _MAX_TAGS = 50
@@ -228,8 +230,16 @@ def encode_tags(tags: dict[str, str | None]) -> list[dict[str, str]]:
     return [{"key": key} if value is None else {"key": key, "value": value} for key, value in tags.items()]
 
 
-def decode_ai_gateway(body: AiGatewayInput, endpoint_name: str, before: dict[str, Any]) -> dict[str, Any]:
-    """An AI Gateway configuration as it is stored, with the default prefix of its table filled in.
+def decode_ai_gateway(
+    body: AiGatewayInput, endpoint_name: str, before: dict[str, Any], capture: AutoCapture | None = None
+) -> dict[str, Any]:
+    """An AI Gateway configuration as it is stored, with the default name of its table filled in.
+
+    Args:
+        body: what came.
+        endpoint_name: stands for a prefix that did not come.
+        before: what is stored.
+        capture: the other inference table of the endpoint.
 
     Raises:
         InvalidParameterValue: a limit of nothing, a principal that does not go with its key, or an inference table
@@ -247,29 +257,51 @@ def decode_ai_gateway(body: AiGatewayInput, endpoint_name: str, before: dict[str
     document = body.document()
     table = document.get("inference_table_config")
     if table is not None:
-        table.setdefault("table_name_prefix", endpoint_name)
+        for name, default in zip(_TABLE_FIELDS, (DEFAULT_CATALOG, DEFAULT_SCHEMA, endpoint_name), strict=True):
+            table[name] = table.get(name) or default
         _check_table(table, before.get("inference_table_config", {}))
+        if capture is not None and capture.enabled and _table_of(table, endpoint_name) == table_of_capture(capture):
+            raise InvalidParameterValue(
+                f"inference_table_config.table_name_prefix: got '{table['table_name_prefix']}', whose table is that of "
+                "the config's auto_capture_config; wanted another."
+            )
     return document
 
 
 def _check_table(table: dict[str, Any], before: dict[str, Any]) -> None:
-    if not table.get("enabled"):
-        return
     at = "inference_table_config"
-    for field in ("catalog_name", "schema_name"):
-        if not table.get(field):
-            raise InvalidParameterValue(f"{at}.{field}: missing; an enabled inference table needs it.")
-    moved = [field for field in _TABLE_FIELDS if field in table and field in before and table[field] != before[field]]
-    if before.get("enabled") and moved:
+    _table_of(table, table["table_name_prefix"])
+    moved = [field for field in _TABLE_FIELDS if field in before and table[field] != before[field]]
+    if table.get("enabled") and before.get("enabled") and moved:
         raise InvalidParameterValue(f"{at}.{moved[0]}: cannot change while the table is enabled; disable it first.")
 
 
-def logged_fraction(ai_gateway: Mapping[str, Any], telemetry: Mapping[str, Any]) -> float:
-    """The share of an endpoint's predictions that are logged, as it stores its configurations; 0 logs none."""
-    if not (ai_gateway.get("inference_table_config") or {}).get("enabled"):
-        return 0.0
-    fraction = (telemetry.get("inference_table_config") or {}).get("sampling_fraction")
-    return 1.0 if fraction is None else float(fraction)
+def inference_log(endpoint: Endpoint) -> InferenceLog:
+    """What of an endpoint's predictions is logged, by the configurations that it stores."""
+    table = endpoint.ai_gateway.get("inference_table_config") or {}
+    capture = endpoint.auto_capture
+    usage = endpoint.ai_gateway.get("usage_tracking_config") or {}
+    fraction = (endpoint.telemetry.get("inference_table_config") or {}).get("sampling_fraction")
+    return InferenceLog(
+        payload=str(_table_of(table, endpoint.name)) if table.get("enabled") else "",
+        legacy=str(table_of_capture(capture)) if capture is not None and capture.enabled else "",
+        fraction=1.0 if fraction is None else float(fraction),
+        tracks_usage=bool(usage.get("enabled")),
+    )
+
+
+def table_of_capture(capture: AutoCapture) -> TableName:
+    """The table of an `auto_capture_config`.
+
+    Raises:
+        InvalidParameterValue: it is no name of a table.
+    """
+    return payload_table(capture.catalog, capture.schema, capture.prefix, "auto_capture_config")
+
+
+def _table_of(table: Mapping[str, Any], endpoint_name: str) -> TableName:
+    catalog, schema = table.get("catalog_name") or DEFAULT_CATALOG, table.get("schema_name") or DEFAULT_SCHEMA
+    return payload_table(catalog, schema, table.get("table_name_prefix") or endpoint_name, "inference_table_config")
 
 
 def inference_table(ai_gateway: Mapping[str, Any]) -> TableName | None:
@@ -279,6 +311,12 @@ def inference_table(ai_gateway: Mapping[str, Any]) -> TableName | None:
     if not (catalog and schema and prefix):
         return None
     return TableName(*(str(part).lower() for part in (catalog, schema, f"{prefix}{PAYLOAD_SUFFIX}")))
+
+
+def payload_of(endpoint: Endpoint) -> TableName | None:
+    """The table that feedback to an endpoint belongs to: the AI Gateway's, else that of `auto_capture_config`."""
+    own = inference_table(endpoint.ai_gateway)
+    return table_of_capture(endpoint.auto_capture) if own is None and endpoint.auto_capture is not None else own
 
 
 def decode_telemetry(body: TelemetryInput) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 The body's form, the codes and which status goes with which code are Databricks' public REST conventions; the
 `mlflow.deployments` client rebuilds the status from `error_code` alone, so only codes that it knows are sent.
+Routes of Unity Catalog, which it does not call, have codes of their own.
 """
 
 import json
@@ -42,6 +43,9 @@ KNOWN_CODES = frozenset(
     )
 )
 """The codes that `mlflow.deployments` can turn back into a status; any other becomes a 500 there, and is retried."""
+
+UNITY_CATALOG_CODES = frozenset(("CATALOG_DOES_NOT_EXIST", "SCHEMA_DOES_NOT_EXIST", "TABLE_DOES_NOT_EXIST"))
+"""What clients of Unity Catalog are told beside those."""
 
 # Written with a character class each, so that the phrases themselves stand nowhere in our sources: the official
 # SDK sends a request again, for five minutes, when an error message holds one of them.

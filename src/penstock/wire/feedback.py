@@ -1,18 +1,16 @@
-"""Feedback on the wire: what is told, and the rows that it makes."""
+"""Feedback on the wire: what is told."""
 
 import json
 import uuid
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 from pydantic import Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints
 
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.feedback import MAX_ITEMS, MAX_ROW, MAX_TEXT_LENGTH, Feedback
 from penstock.wire.body import In
 
-_DAY_US = 86_400_000_000
 _MAX_ID_LENGTH = 1024
 _Text = Annotated[str, StringConstraints(strict=True, max_length=MAX_TEXT_LENGTH)]
 _Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=_MAX_ID_LENGTH)]
@@ -105,24 +103,3 @@ def _time_us(text: str, at: str) -> int:
     raise InvalidParameterValue(
         f"{at}: got '{text[:80]}'; wanted a time in ISO 8601 with its offset, as 2026-01-31T12:00:00Z."
     )
-
-
-def encode_row(feedback: Feedback, endpoint: str, author: str, now_us: int) -> bytes:
-    """The row of the feedback table, as the spool takes it."""
-    row: dict[str, Any] = {
-        "feedback_id": feedback.id,
-        "feedback_date": now_us // _DAY_US,
-        "feedback_time": now_us,
-        "databricks_request_id": feedback.request_id,
-        "client_request_id": feedback.client_request_id,
-        "row_position": feedback.row,
-        "label": feedback.label,
-        "rating": feedback.rating,
-        "value": feedback.value,
-        "comment": feedback.comment,
-        "author": author,
-        "reviewer": feedback.reviewer,
-        "observed_time": feedback.observed_at_us,
-        "endpoint_name": endpoint,
-    }
-    return msgspec.json.encode(row)

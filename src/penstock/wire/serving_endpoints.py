@@ -16,15 +16,17 @@ from penstock.domain.endpoint import Endpoint, EndpointConfig, EntityStatus
 from penstock.domain.environment import EnvManager
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.following import check_followed_alias
+from penstock.domain.inference_log import AutoCapture, TableStatus, payload_table
 from penstock.domain.model_check import Preflight
 from penstock.domain.names import check_environment_variable, check_served_entity_name
 from penstock.domain.predict_tier import PredictTier
 from penstock.domain.prediction import MAX_SPIN_US, ExecutorKind
 from penstock.domain.requests import ConfigRequest, EntityRequest
 from penstock.domain.secrets import reference_in
-from penstock.domain.served_entity import ServedEntity
+from penstock.domain.served_entity import REDACTED_COLUMNS, ServedEntity, redacted_columns
 from penstock.domain.sizing import choose_sizing
 from penstock.domain.spool_mode import SpoolMode
+from penstock.domain.table_name import DEFAULT_CATALOG, DEFAULT_SCHEMA
 from penstock.domain.traffic import Route
 from penstock.wire.body import In
 from penstock.wire.endpoint_settings import (
@@ -34,10 +36,10 @@ from penstock.wire.endpoint_settings import (
     TagInput,
     TelemetryInput,
     encode_tags,
-    logged_fraction,
 )
 from penstock.wire.external_models import decode_external_model, encode_external_model
 from penstock.wire.model_check import encode_check, encode_tier
+from penstock.wire.table_states import TableState
 
 MAX_ENVIRONMENT_VARIABLES = 30
 
@@ -77,12 +79,22 @@ class TrafficConfigInput(In):
     routes: list[RouteInput] | None = None
 
 
+class AutoCaptureInput(In):
+    """Where requests and answers are to be logged, in the older form."""
+
+    catalog_name: StrictStr | None = None
+    schema_name: StrictStr | None = None
+    table_name_prefix: StrictStr | None = None
+    enabled: StrictBool | None = None
+
+
 class EndpointCoreConfigInput(In):
     """Body of a config update, and `config` of a create."""
 
     served_entities: list[ServedEntityInput] | None = None
     served_models: list[ServedEntityInput] | None = None
     traffic_config: TrafficConfigInput | None = None
+    auto_capture_config: AutoCaptureInput | None = None
 
 
 class CreateEndpoint(In):
@@ -114,9 +126,10 @@ def decode_config(body: EndpointCoreConfigInput, prefix: str = "") -> ConfigRequ
     given = body.served_models if body.served_models is not None else body.served_entities
     entities = tuple(_decode_entity(entity, f"{prefix}{key}[{index}]") for index, entity in enumerate(given or ()))
     routes = _decode_routes(body.traffic_config, f"{prefix}traffic_config")
+    capture = _decode_auto_capture(body.auto_capture_config, f"{prefix}auto_capture_config")
     shares = [entity.traffic_percentage for entity in given or ()]
     if not any(share is not None for share in shares):
-        return ConfigRequest(entities, routes)
+        return ConfigRequest(entities, routes, auto_capture=capture)
     if routes:
         raise InvalidParameterValue(
             f"{prefix}traffic_config and {prefix}{key}[].traffic_percentage came together; give one."
@@ -126,7 +139,15 @@ def decode_config(body: EndpointCoreConfigInput, prefix: str = "") -> ConfigRequ
             raise InvalidParameterValue(
                 f"{prefix}{key}[{index}].traffic_percentage: missing, though other entries have one."
             )
-    return ConfigRequest(entities, (), tuple(share or 0 for share in shares))
+    return ConfigRequest(entities, (), tuple(share or 0 for share in shares), capture)
+
+
+def _decode_auto_capture(given: AutoCaptureInput | None, at: str) -> AutoCapture | None:
+    if given is None:
+        return None
+    catalog, schema = given.catalog_name or DEFAULT_CATALOG, given.schema_name or DEFAULT_SCHEMA
+    payload_table(catalog, schema, given.table_name_prefix or "", at)
+    return AutoCapture(catalog, schema, given.table_name_prefix or "", given.enabled is not False)
 
 
 def _decode_routes(traffic: TrafficConfigInput | None, at: str) -> tuple[Route, ...]:
@@ -228,6 +249,10 @@ def check_environment(environment: Mapping[str, str], at: str) -> None:
     _check_number(environment, at, "PENSTOCK_BATCH_TOLERANCE", float, 0, 1)
     for name, (low, high) in CONFINEMENT_RANGES.items():
         _check_number(environment, at, name, int, low, high)
+    if REDACTED_COLUMNS in environment and not redacted_columns(environment):
+        raise InvalidParameterValue(
+            f"{at}.{REDACTED_COLUMNS}: got '{environment[REDACTED_COLUMNS]}'; wanted columns, with commas between."
+        )
     _check_choice(environment, at, "PENSTOCK_EXECUTOR", tuple(ExecutorKind))
     _check_choice(environment, at, "PENSTOCK_IDEMPOTENT", ("true", "false"))
     _check_choice(environment, at, "PENSTOCK_ENV_MANAGER", tuple(EnvManager))
@@ -269,20 +294,30 @@ def encode_detailed(
     status_of: StatusOf,
     level: Level = Level.CAN_MANAGE,
     task: str | None = None,
-    not_logged: int = 0,
+    capture_state: TableState | None = None,
+    not_logged: int | None = None,
 ) -> dict[str, Any]:
     """`ServingEndpointDetailed`, for a caller of that level.
 
-    `task` is what its models say they do, `not_logged` how many of its answers left without a record.
+    Args:
+        endpoint: the endpoint.
+        is_ready: whether all of its entities are.
+        status_of: tells what is seen of an entity.
+        level: the caller's.
+        task: what its models say they do.
+        capture_state: how the table of its `auto_capture_config` stands.
+        not_logged: how many of its answers left without a record; None where that is nobody's concern.
     """
     document = _encode_head(endpoint, is_ready, task)
-    if not_logged or logged_fraction(endpoint.ai_gateway, endpoint.telemetry):
+    if not_logged is not None:
         document["state"]["not_logged"] = not_logged
+    capture = encode_auto_capture(endpoint.auto_capture, capture_state)
     if endpoint.active is not None:
-        document["config"] = encode_config(endpoint.active, status_of)
+        document["config"] = {**encode_config(endpoint.active, status_of), **capture}
     if endpoint.pending is not None:
         document["pending_config"] = {
             **encode_config(endpoint.pending, status_of),
+            **capture,
             "start_time": endpoint.pending.started_at_ms,
         }
     document["route_optimized"] = endpoint.route_optimized
@@ -290,6 +325,27 @@ def encode_detailed(
     if endpoint.email_notifications:
         document["email_notifications"] = endpoint.email_notifications
     return document
+
+
+def encode_auto_capture(capture: AutoCapture | None, state: TableState | None) -> dict[str, Any]:
+    """`auto_capture_config` of a config, if there is one."""
+    if capture is None:
+        return {}
+    return {
+        "auto_capture_config": {
+            "catalog_name": capture.catalog,
+            "schema_name": capture.schema,
+            "table_name_prefix": capture.prefix,
+            "enabled": capture.enabled,
+            "state": {
+                "payload_table": {
+                    "name": capture.table,
+                    "status": (TableStatus.PENDING if state is None else state.status).value,
+                    "status_message": "" if state is None else state.message,
+                }
+            },
+        }
+    }
 
 
 def encode_summary(endpoint: Endpoint, is_ready: bool, task: str | None = None) -> dict[str, Any]:

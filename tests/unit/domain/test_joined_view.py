@@ -23,7 +23,8 @@ def database() -> duckdb.DuckDBPyConnection:
     )
     connection.execute(
         "CREATE TABLE predicted AS SELECT * FROM (VALUES "
-        "('r1', 'c', 0, 1.5), ('r1', 'c', 1, 2.5), ('r2', 'c', 0, 3.5), ('r3', NULL, 0, 4.5)) t(databricks_request_id, client_request_id, position, prediction)"
+        "('r1', 'c', 0, 1.5), ('r1', 'c', 1, 2.5), ('r2', 'c', 0, 3.5), ('r3', NULL, 0, 4.5)) "
+        "t(databricks_request_id, client_request_id, position, prediction)"
     )
     return connection
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.errors import DeadlineExceeded
+from penstock.domain.inference_log import InferenceLog
 from penstock.domain.prediction import Api
 from penstock.domain.routing import Access, RoutedEndpoint, RoutedEntity, RoutingTable
 from penstock.domain.spool_mode import SpoolMode
@@ -37,6 +38,7 @@ from unit.gateway.bench import routed
 from unit.gateway.fakes import META, FakeClient, FakeExchange
 
 ASKED = Asked("ann", "e" * 32, None, Api.CHAT, b"application/json")
+TABLE = "main.default.x_payload"
 NOTES = b'{"execution_us":7,"client_request_id":"mine"}'
 STREAM = Head(200, "text/event-stream", is_stream=True)
 
@@ -68,7 +70,7 @@ class Bench:
         mode: SpoolMode = SpoolMode.AVAILABLE,
     ) -> tuple[Call, FakeExchange]:
         """A call that a replica has begun."""
-        endpoint = RoutedEndpoint("e" * 32, "x", 7, logged_fraction=fraction)
+        endpoint = RoutedEndpoint("e" * 32, "x", 7, log=InferenceLog(TABLE, fraction=fraction))
         capture = Captures(self.spool, max_body_bytes).capture(endpoint, replace(routed("k-0"), spool_mode=mode), ASKED)
         exchange = FakeExchange()
         call = Call(exchange, "m-1", META, body, self.count, lambda call: self.orphans.adopt(ASKED, call), capture)
@@ -117,7 +119,9 @@ def test_p4_5_an_answer_leaves_when_its_record_is_written(tmp_path: Path) -> Non
         assert (record.request, record.answer) == (b"question", b"answer")
         assert 0 <= record.total_us < 60_000_000
         assert bench.contexts() == [
-            Context("e" * 32, "x", 7, "1" * 32, "m-1", "ann", "chat/completions", "application/json", 1.0)
+            Context(
+                "e" * 32, "x", 7, "1" * 32, "m-1", "ann", "chat/completions", "application/json", 1.0, "", "", TABLE
+            )
         ]
 
     scripted(tmp_path, script)
@@ -237,7 +241,14 @@ def test_p4_5_a_share_is_drawn(tmp_path: Path) -> None:
     async def script(bench: Bench) -> None:
         draws = iter([0.0, 0.0, 0.0, 0.249, 0.0, 0.25, 0.0, 0.999])  # of the entity, then of the log
         table = CurrentTable(AnsweringBackend)  # type: ignore[arg-type]
-        endpoint = RoutedEndpoint("e" * 32, "x", 1, (routed("k-0"),), queriers=("user_name:ann",), logged_fraction=0.25)
+        endpoint = RoutedEndpoint(
+            "e" * 32,
+            "x",
+            1,
+            (routed("k-0"),),
+            queriers=("user_name:ann",),
+            log=InferenceLog(TABLE, fraction=0.25),
+        )
         table.swap(RoutingTable(1, {"x": endpoint}))
         siblings = Siblings(SocketFolder(tmp_path), ())
         draw = partial(next, draws)

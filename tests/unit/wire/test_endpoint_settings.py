@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.inference_log import AutoCapture
 from penstock.wire.body import describe
 from penstock.wire.endpoint_settings import (
     AiGatewayInput,
@@ -124,8 +125,9 @@ def test_a_bad_limit_is_refused_by_field(limit: dict[str, Any], told: str) -> No
 @pytest.mark.parametrize(
     ("before", "table", "told"),
     [
-        ({}, {"enabled": True}, "inference_table_config.catalog_name: missing"),
-        ({}, {"enabled": True, "catalog_name": "c"}, "inference_table_config.schema_name: missing"),
+        ({}, {"enabled": True, "catalog_name": "a/b"}, "inference_table_config.catalog_name: got 'a/b'"),
+        ({}, {"enabled": True, "schema_name": "a.b"}, "inference_table_config.schema_name: got 'a.b'"),
+        ({}, {"catalog_name": "System"}, "inference_table_config.catalog_name: got 'System'"),
         (TABLE, {**TABLE, "catalog_name": "d"}, "inference_table_config.catalog_name: cannot change"),
         (TABLE, {**TABLE, "table_name_prefix": "q"}, "inference_table_config.table_name_prefix: cannot change"),
         (
@@ -134,7 +136,14 @@ def test_a_bad_limit_is_refused_by_field(limit: dict[str, Any], told: str) -> No
             "inference_table_config.table_name_prefix: cannot change",
         ),
     ],
-    ids=["no catalog", "no schema", "other catalog", "other prefix", "prefix left out, which would be another"],
+    ids=[
+        "bad catalog",
+        "bad schema",
+        "our own",
+        "other catalog",
+        "other prefix",
+        "prefix left out, which would be another",
+    ],
 )
 def test_an_inference_table_cannot_move_while_it_is_on(
     before: dict[str, Any], table: dict[str, Any], told: str
@@ -152,6 +161,19 @@ def test_an_inference_table_that_is_off_may_be_set_anew(before: dict[str, Any]) 
         read(AiGatewayInput, inference_table_config=other), "x", {"inference_table_config": before}
     )
     assert stored == {"inference_table_config": other}
+
+
+def test_p5_3_a_table_that_is_not_named_has_defaults() -> None:
+    stored = decode_ai_gateway(read(AiGatewayInput, inference_table_config={"enabled": True}), "x", {})
+    names = {"catalog_name": "main", "schema_name": "default", "table_name_prefix": "x"}
+    assert stored == {"inference_table_config": {"enabled": True, **names}}
+
+
+def test_p5_3_both_inference_tables_of_an_endpoint_cannot_be_one() -> None:
+    body = read(AiGatewayInput, inference_table_config={"enabled": True})
+    with pytest.raises(InvalidParameterValue, match="auto_capture_config"):
+        decode_ai_gateway(body, "x", {}, AutoCapture("main", "default", "X"))
+    decode_ai_gateway(body, "x", {}, AutoCapture("main", "default", "y"))
 
 
 def test_telemetry_has_tables_or_a_profile() -> None:

@@ -12,7 +12,8 @@ from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.feedback import MAX_ITEMS, MAX_TEXT_LENGTH
 from penstock.inference_tables.feedback import FEEDBACK
 from penstock.wire.body import describe
-from penstock.wire.feedback import AddFeedback, decode_feedback, encode_row
+from penstock.wire.feedback import AddFeedback, decode_feedback
+from penstock.wire.feedback_row import encode_row
 
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 GOOD = {"databricks_request_id": ID, "label": 1}
