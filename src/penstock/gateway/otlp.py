@@ -1,5 +1,8 @@
 """Spans to a collector, by OTLP over HTTP. Needs the extra `otel`; imported only where an address is set."""
 
+import logging
+import threading
+
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -16,6 +19,7 @@ MAX_WAITING_SPANS = 2048
 _MAX_BATCH = 512
 _SEND_EVERY_MS = 1000
 _TIMEOUT_S = 5
+_CLOSE_TIMEOUT_S = 2.0
 _SCOPE = InstrumentationScope("penstock", __version__)
 
 
@@ -25,6 +29,7 @@ class OtlpExporter:
     def __init__(self, address: str, gateway: str) -> None:
         """`address` is the collector's; `gateway` the name of this process."""
         self._resource = Resource({"service.name": "penstock", "service.instance.id": gateway})
+        logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # else each attempt is a line
         sender = OTLPSpanExporter(f"{address.rstrip('/')}/v1/traces", timeout=_TIMEOUT_S)
         self._processor = BatchSpanProcessor(
             sender,
@@ -53,8 +58,10 @@ class OtlpExporter:
         )
 
     def close(self) -> None:
-        """Send what is left, for as long as that may take."""
-        self._processor.shutdown()  # type: ignore[no-untyped-call]
+        """Send what is left; a collector that does not take it at once does not get it."""
+        closing = threading.Thread(target=self._processor.shutdown, name="close traces", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_TIMEOUT_S)
 
 
 def _context(context: TraceContext, *, is_remote: bool) -> SpanContext:
