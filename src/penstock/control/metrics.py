@@ -1,8 +1,10 @@
 """Puts together what an endpoint's metrics tell: its load and what its replicas have and use."""
 
+import asyncio
 from statistics import fmean
 
 from penstock.control.cluster import Cluster
+from penstock.control.gpus import Gpus
 from penstock.control.load import Loads, Usages
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.load import EntityLoad, EntityUsage
@@ -17,10 +19,13 @@ class Metrics:
         self._cluster = cluster
         self._loads = loads
         self._usages = Usages(cluster.replica_pids)
+        self._gpus = Gpus(cluster.has_gpu_replicas)
 
     async def follow(self) -> None:
         """Sample what replicas use until cancelled."""
-        await self._usages.follow()
+        async with asyncio.TaskGroup() as sampling:
+            sampling.create_task(self._usages.follow())
+            sampling.create_task(self._gpus.follow())
 
     def loads(self, endpoint: Endpoint) -> list[EntityLoad]:
         """What each entity of the active config was asked in the last minute; zeros if nothing."""
@@ -49,4 +54,5 @@ class Metrics:
             fmean(usage.cpu_percent for usage in known) if known else None,
             fmean(usage.memory_percent for usage in known) if known else None,
             len(replicas),
+            self._gpus.of([pid for pid in pids if pid is not None]) if any(r.spec.gpus for r in replicas) else None,
         )

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from penstock.domain.gpu import GpuUsage
+
 WINDOW_S = 60.0
 """The window that metrics describe: the last minute."""
 BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000)
@@ -101,6 +103,8 @@ class EntityUsage:
     memory_percent: float | None
     replicas: int = 0
     """Those that are ready."""
+    gpu: GpuUsage | None = None
+    """What their GPUs are used for; None if they have none."""
 
 
 @dataclass(frozen=True, slots=True)

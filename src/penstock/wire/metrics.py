@@ -59,6 +59,14 @@ def _families(endpoint: str, loads: list[EntityLoad], usages: list[EntityUsage],
             )
         return family
 
+    def spread(name: str, text: str, field: str) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=(*_LABELS, "statistic"))
+        for usage in usages:
+            for statistic in ("avg", "min", "max") if usage.gpu is not None else ():
+                value = getattr(getattr(usage.gpu, field), statistic)
+                family.add_metric([endpoint, usage.entity, statistic], value, timestamp=now_s)
+        return family
+
     return [
         gauge("cpu_usage_percentage", "Mean CPU use of the replicas, of a core.", _of(usages, "cpu_percent")),
         gauge("mem_usage_percentage", "Mean memory use of the replicas.", _of(usages, "memory_percent")),
@@ -70,6 +78,8 @@ def _families(endpoint: str, loads: list[EntityLoad], usages: list[EntityUsage],
         gauge("request_count_total", "Requests.", ((load.entity, load.requests) for load in loads)),
         gauge("request_4xx_count_total", "Refused requests.", ((load.entity, load.client_errors) for load in loads)),
         gauge("request_5xx_count_total", "Failed requests.", ((load.entity, load.server_errors) for load in loads)),
+        spread("gpu_usage_percentage", "Use of the replicas' GPUs.", "busy_percent"),
+        spread("gpu_mem_usage_percentage", "Memory in use of the replicas' GPUs.", "memory_percent"),
         histogram("request_latency_ms", "Time to the answer.", ((load.entity, load.latency) for load in loads)),
         histogram("model_queue_time_ms", "Time until the model began.", ((load.entity, load.queue) for load in loads)),
         histogram("model_prediction_latency_ms", "Time of the model.", ((load.entity, load.model) for load in loads)),
