@@ -4,8 +4,8 @@
 
 Gateway: 64 connections ask without a pause, with logging and without, in rounds that alternate; the difference of the
 medians of its processor time is what logging costs. Table writer: the records of a spool, of requests and answers as
-large as those, are written into its table while the load goes on coming, `--rows` of them in all; processor time is
-counted from when the process is ready until everything is in the table, and resident memory is looked at meanwhile.
+large as those, are written into its table step by step, `--rows` of them in all; processor time is counted from when
+the process is ready until everything is in the table, and resident memory is looked at after each step.
 """
 
 import argparse
@@ -86,8 +86,11 @@ def gateway(rounds: int, seconds: float) -> dict[str, Any]:
                 began_ns = server.cpu_ns()
                 count = stage.client(server, CONNECTIONS, seconds)["requests"]
                 seen[is_logged].append((server.cpu_ns() - began_ns) / count / 1000)
+                written = sum(path.stat().st_size for path in server.home.glob("spool/*/*.spool"))
+                assert (written > count * len(REQUEST)) == is_logged, "what is measured is what was meant"
             print(f"round {turn + 1}, logged: {is_logged}: {seen[is_logged][-1]:.2f} us", file=sys.stderr)
     logged, unlogged = median(seen[True]), median(seen[False])
+    differences = [one - other for one, other in zip(seen[True], seen[False], strict=True)]
     return {
         "rounds": rounds,
         "seconds": seconds,
@@ -96,6 +99,7 @@ def gateway(rounds: int, seconds: float) -> dict[str, Any]:
         "cpu_us_unlogged": round(unlogged, 2),
         "logging_cpu_us": round(logged - unlogged, 2),
         "logging_cpu_us_by_bests": round(min(seen[True]) - min(seen[False]), 2),
+        "logging_cpu_us_by_rounds": round(median(differences), 2),
     }
 
 
@@ -108,17 +112,25 @@ def table_writer(rows: int) -> dict[str, Any]:
         for done in range(0, rows, STEP_ROWS):
             spool(home, min(STEP_ROWS, rows - done))
             asyncio.run(flush(SocketFolder(home.run), FLUSH_TIMEOUT_S))
-            steps.append({"rows": done + STEP_ROWS, "cpu_s": cpu_s(process), "rss_bytes": process.memory_info().rss})
+            now_s, rss_bytes = cpu_s(process), process.memory_info().rss
+            steps.append({"rows": min(done + STEP_ROWS, rows), "cpu_s": now_s, "rss_bytes": rss_bytes})
             print(steps[-1], file=sys.stderr)
         used_s = cpu_s(process) - began_s
         return {
             "rows": rows,
             "cpu_us_per_row": round(used_s / rows * 1e6, 2),
+            "cpu_us_per_row_at_last": round(_slope_us(steps), 2),
             "rss_bytes_at_first": began_bytes,
             "rss_bytes_at_most": max(step["rss_bytes"] for step in steps),
             "rss_bytes_at_last": steps[-1]["rss_bytes"],
             "peak_rss_bytes": peak_rss_bytes(process.pid),
         }
+
+
+def _slope_us(steps: list[dict[str, Any]]) -> float:
+    """Processor time of a row without what the first step costs once."""
+    first, last = steps[0], steps[-1]
+    return float((last["cpu_s"] - first["cpu_s"]) / max(last["rows"] - first["rows"], 1) * 1e6)
 
 
 def cpu_s(process: psutil.Process) -> float:

@@ -40,6 +40,8 @@ POINTS = {
         FaultPoint("stop-after-ask", "control-plane", "a replica is being drained, nobody has noted it"),
         FaultPoint("token-before-rename", "control-plane", "the first token is stored, its file is not in place"),
         FaultPoint("table-before-acknowledge", "gateway", "a routing table is in use and not acknowledged"),
+        FaultPoint("spool-before-write", "gateway", "answers are ready, their records are not written"),
+        FaultPoint("spool-after-write", "gateway", "records are written, their answers have not left"),
         FaultPoint("child-before-note", "supervisor", "a child's process has been started and not noted"),
         FaultPoint("fork-before-note", "supervisor", "a replica has been forked and not noted"),
         FaultPoint("child-before-restart", "supervisor", "a child has died and is not to be started again yet"),

@@ -82,6 +82,11 @@ class Home:
         return self.spool / "control-plane"
 
     @property
+    def told_entities(self) -> Path:
+        """JSON: the served entities that the table of them has been told."""
+        return self.table_writer / "served-entities.json"
+
+    @property
     def feedback_checked(self) -> Path:
         """JSON: until when the feedback in each table has been held against predictions."""
         return self.path / "run" / "feedback-checked.json"

@@ -109,6 +109,29 @@ def test_c75_each_request_is_one_row_with_the_columns_and_types_of_the_contract(
     assert (used["served_entity_id"], used["request_streaming"]) == (row["served_entity_id"], False)
 
 
+def test_p5_3_served_entities_are_told_with_their_config_and_their_end(stack: Stack, create: Create) -> None:
+    create("passing", {**entity(), "workload_size": "Medium"})
+    identity = stack.get("passing")["id"]
+
+    def told(count: int) -> list[Row]:
+        flushed(stack)
+        where = stack.home / "warehouse" / "system" / "serving" / "served_entities"
+        found = [row for row in rows_of(where) if row["endpoint_id"] == identity] if where.exists() else []
+        return found if len(found) == count else []
+
+    (row,) = wait_for(lambda: told(1), "the row")
+    assert (row["endpoint_name"], row["entity_name"], row["entity_version"]) == ("passing", MODEL, "1")
+    assert (row["entity_type"], row["endpoint_config_version"], row["endpoint_delete_time"]) == (
+        "CUSTOM_MODEL",
+        1,
+        None,
+    )
+    assert row["custom_model_config"] == {"min_concurrency": 8, "max_concurrency": 16, "compute_type": "CPU"}
+    stack.call("DELETE", f"{MANAGEMENT}/passing")
+    again = [row for row in wait_for(lambda: told(2), "its end") if row["endpoint_delete_time"] is not None]
+    assert [row["served_entity_id"] for row in again] == [row["served_entity_id"]]
+
+
 def test_c76_errors_of_the_model_are_logged_with_status_and_body(stack: Stack, logged: str) -> None:
     answer = stack.ask(logged, {"dataframe_records": [{**ROW, "s": "raise"}]})
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""Feedback on a running stack: told by request or client id, also before the prediction is visible, and through a crash."""
+"""Feedback on a running stack: by request or client id, before the prediction is visible, and through crashes."""
 
 import asyncio
 import json
@@ -61,7 +61,8 @@ def test_p5_6_predictions_are_shown_beside_what_was_told_of_them(stack: Stack) -
     assert early.status_code == 200, "of a prediction that is still to come"
     stack.ask("adder", {"dataframe_records": [{"x": 3.0}], "client_request_id": "order-1"})
     sql = """
-        SELECT prediction, feedback_label AS label, feedback_value AS value, feedback_rating AS rating, feedback_count AS n
+        SELECT prediction, feedback_label AS label, feedback_value AS value, feedback_rating AS rating,
+            feedback_count AS n
         FROM main.default.adder_joined ORDER BY prediction
     """
     assert rows(stack, sql) == [
@@ -69,9 +70,8 @@ def test_p5_6_predictions_are_shown_beside_what_was_told_of_them(stack: Stack) -
         {"prediction": 1002.0, "label": "1002.5", "value": 7.0, "rating": None, "n": 1},
         {"prediction": 1003.0, "label": None, "value": None, "rating": 1.0, "n": 1},
     ]
-    (row,) = rows(
-        stack, "SELECT author, reviewer, endpoint_name FROM adder_feedback WHERE client_request_id = 'order-1'"
-    )
+    sql = "SELECT author, reviewer, endpoint_name FROM adder_feedback WHERE client_request_id = 'order-1'"
+    (row,) = rows(stack, sql)
     assert row == {"author": "admin", "reviewer": "bob", "endpoint_name": "adder"}
 
 
@@ -103,8 +103,10 @@ def test_p5_6_the_command_tells_one_or_many(stack: Stack, tmp_path: Path) -> Non
     lines = "\n".join(json.dumps({"client_request_id": f"line-{n}", "label": {"n": n}}) for n in range(1500))
     done = penstock("feedback", "add", "adder", "--file", "-", home=stack.home, stdin=lines + "\n\n")
     assert (done.returncode, "1500 taken" in done.stderr) == (0, True)
-    sql = "SELECT feedback_label AS label, strftime(feedback_label_time, '%d') AS day FROM adder_joined WHERE prediction = 1050"
-    assert rows(stack, sql) == [{"label": "cat", "day": "31"}]
+    sql = (
+        "SELECT feedback_label AS l, strftime(feedback_label_time, '%d') AS d FROM adder_joined WHERE prediction = 1050"
+    )
+    assert rows(stack, sql) == [{"l": "cat", "d": "31"}]
     (counted,) = rows(stack, "SELECT count(*) AS n FROM adder_feedback WHERE client_request_id LIKE 'line-%'")
     assert counted == {"n": 1500}
     bad = tmp_path / "bad.jsonl"

@@ -1,12 +1,12 @@
 """HTTP/1.1 as clients really speak it, and what is logged of it, on a stack of two gateways at one address."""
 
+import asyncio
 import contextlib
 import gzip
 import http.client
 import itertools
 import json
 import os
-import re
 import signal
 import socket
 import threading
@@ -15,13 +15,15 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from penstock.spool.record import Kind, Record, read_records
-from penstock.spool.segments import segments
+from penstock.client.table_writer import flush
+from penstock.wire.sockets import SocketFolder
 from support.linear_model import register_adder
+from support.spooled import rows_of
 from support.stack import MANAGEMENT, QUERY, Stack, registry_of, start_stack, wait_for
 
 OFFSET = 0.5
@@ -43,7 +45,7 @@ def two_gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         table = {"enabled": True, "catalog_name": "main", "schema_name": "default"}
         answer = stack.call("PUT", f"{MANAGEMENT}/adder/ai-gateway", {"inference_table_config": table})
         assert answer.status_code == 200, answer.text
-        wait_for(lambda: at_once(stack) and len(list((home / "spool").glob("*/*.spool"))) == 2, "both gateways to log")
+        wait_for(lambda: at_once(stack) and len(list((home / "spool").glob("*/writer"))) == 2, "both gateways to log")
         yield stack
     finally:
         stack.stop()
@@ -92,10 +94,10 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
     return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
 
 
-def records(stack: Stack) -> list[Record]:
+def rows(stack: Stack) -> list[dict[str, Any]]:
     """All that the gateways have logged."""
-    paths = [path for folder in sorted((stack.home / "spool").iterdir()) for path in segments(folder)]
-    return [record for path in paths for record, _ in read_records(path.read_bytes())]
+    assert asyncio.run(flush(SocketFolder(stack.home / "run"), 60)).parked_tables == []
+    return rows_of(stack.home / "warehouse" / "main" / "default" / "adder_payload")
 
 
 def test_p4_4_pipelined_and_chunked_requests_are_answered_in_their_order(two_gateways: Stack) -> None:
@@ -230,22 +232,21 @@ def test_p4_5_every_answer_has_its_record_though_gateways_are_killed_under_load(
     for caller in callers:
         caller.join(60)
     assert not any(caller.failed for caller in callers)
-    wholes = [record for record in records(two_gateways) if record.kind is Kind.WHOLE]
-    logged = {record.request_id: record for record in wholes}
-    assert len(logged) == len(wholes), "no request has two records"
+    found = rows(two_gateways)
+    logged = {row["databricks_request_id"]: row for row in found}
+    assert len(logged) == len(found), "no request has two rows"
     asked = {request_id: number for caller in callers for request_id, number in caller.answered.items()}
     assert len(asked) >= 600
     lost = [request_id for request_id in asked if request_id not in logged]
     assert lost == []
     for request_id, number in asked.items():
-        assert logged[request_id].request == body_of(number)
-        assert json.loads(logged[request_id].answer)["predictions"][0] == pytest.approx(number + OFFSET)
-        assert re.search(rb'"execution_us":\d+', logged[request_id].notes)
-    known = {body_of(number) for number in asked.values()}
+        assert logged[request_id]["request"] == body_of(number).decode()
+        assert json.loads(logged[request_id]["response"])["predictions"][0] == pytest.approx(number + OFFSET)
+        assert logged[request_id]["execution_duration_ms"] >= 0
+    known = {body_of(number).decode() for number in asked.values()}
+    readable = [row["request"] for row in found if row["status_code"] == 200]
     beyond = [
-        record
-        for record in wholes
-        if record.request not in known and int(json.loads(record.request)["inputs"][0]["x"]) >= 1000
+        request for request in readable if request not in known and int(json.loads(request)["inputs"][0]["x"]) >= 1000
     ]
     assert len(beyond) <= sum(caller.unknown for caller in callers), "and nothing that was never asked"
 
@@ -254,8 +255,8 @@ def test_p4_5_turned_off_nothing_is_logged(two_gateways: Stack) -> None:
     assert two_gateways.call("PUT", f"{MANAGEMENT}/adder/ai-gateway", {}).status_code == 200
 
     def is_quiet() -> bool:
-        before = len(records(two_gateways))
+        before = len(rows(two_gateways))
         at_once(two_gateways)
-        return len(records(two_gateways)) == before
+        return len(rows(two_gateways)) == before
 
     wait_for(is_quiet, "both gateways to know")

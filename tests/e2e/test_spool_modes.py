@@ -32,7 +32,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             answer = running.call("POST", MANAGEMENT, body)
             assert answer.status_code == 200, answer.text
             running.wait_ready(name)
-        yield running
+        (table_writer,) = wait_ready(running, "table-writer", 1)
+        os.kill(table_writer, signal.SIGSTOP)  # nobody is to empty the spool
+        try:
+            yield running
+        finally:
+            os.kill(table_writer, signal.SIGCONT)
     finally:
         running.stop()
 
@@ -60,8 +65,6 @@ def ask(stack: Stack, name: str, count: int, body: Any = BIG) -> list[tuple[str,
 def test_p5_1_a_full_spool_fails_no_prediction_counts_exactly_and_is_written_again_once_there_is_room(
     stack: Stack,
 ) -> None:
-    for writer in stack.processes("table-writer"):  # nobody is to empty it
-        os.kill(writer.pid or 0, signal.SIGSTOP)
     answered = ask(stack, "available", 30)
     assert {status for _, status in answered} == {200}
     missing = sum(request_id not in logged(stack) for request_id, _ in answered)

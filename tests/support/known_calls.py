@@ -18,9 +18,14 @@ import aiohttp
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
+from penstock.faults import POINTS
 from support.ledger import Entry, Ledger
 from support.stack import QUERY, wait_for
 
+LOG_POINTS = tuple(
+    name for name, point in POINTS.items() if point.process == "table-writer" or name.startswith("spool-")
+)
+"""Where a crash may fall between an answer and its row."""
 WORKERS = 16
 REFUSED = "not sent"
 """What the ledger is told of a call whose connection was refused: no byte of it left."""

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.audit import Audit
+from penstock.control.catalog import Catalog
 from penstock.control.endpoints import Endpoints
 from penstock.control.feedback import FeedbackBox
 from penstock.control.history import History
@@ -20,7 +21,6 @@ from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
 from penstock.control.stack_metrics import StackMetricsSource
 from penstock.control.table_watch import TableWatch
-from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -38,7 +38,7 @@ class Parts:
     audit: Audit
     tokens: Tokens
     sessions: Sessions
-    tables: Tables
+    catalog: Catalog
     metrics: Metrics
     metric_history: MetricHistory
     stack_metrics: StackMetricsSource

@@ -4,7 +4,6 @@ import pyarrow as pa
 
 from penstock.inference_tables.table_kind import STRING, STRING_MAP, TIMESTAMP, TableKind
 
-AUDIT_TABLE = "system.access.audit"
 AUDIT = TableKind(
     "audit",
     pa.schema(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
@@ -23,6 +24,9 @@ _TRIES = 8
 _FOREIGN_ERRORS = (DeltaError, OSError, ValueError, pa.ArrowException)
 _FILE_BYTES = 64 << 20
 _WRITER = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
+
+
+_A = TypeVar("_A")
 
 
 class Trouble(Exception):
@@ -57,7 +61,7 @@ class InferenceTable:
         Raises:
             Trouble: it cannot be opened.
         """
-        return str(self.handle().metadata().id)
+        return self._asked(lambda handle: str(handle.metadata().id))
 
     @property
     def exists(self) -> bool:
@@ -121,8 +125,29 @@ class InferenceTable:
         Raises:
             Trouble: it cannot be opened.
         """
-        version = self.handle().transaction_version(app)
+        version = self._asked(lambda handle: handle.transaction_version(app))
         return -1 if version is None else int(version)
+
+    @property
+    def version(self) -> int:
+        """Delta's version of it.
+
+        Raises:
+            Trouble: it cannot be opened.
+        """
+        return int(self._asked(lambda handle: handle.version()))
+
+    def _asked(self, question: Callable[[DeltaTable], _A]) -> _A:
+        """What the table tells; what has become of it since it was opened is seen at the second attempt."""
+        try:
+            return question(self.handle())
+        except _FOREIGN_ERRORS:
+            self.close()
+        try:
+            return question(self.handle())
+        except _FOREIGN_ERRORS as exc:
+            self.close()
+            raise Trouble(f"it cannot be read: {_told(exc)}") from exc
 
     def handle(self) -> DeltaTable:
         """The table as it was when it was opened, or as our last commit left it.
@@ -143,6 +168,14 @@ class InferenceTable:
                 raise Trouble(f"it cannot be opened: {_told(exc)}") from exc
         return self._handle
 
+    def refresh(self) -> None:
+        """See what others have done to it.
+
+        Raises:
+            Trouble: it cannot be read.
+        """
+        self._asked(lambda handle: handle.update_incremental())
+
     def close(self) -> None:
         """Open it anew the next time."""
         self._handle = None
@@ -154,14 +187,10 @@ class InferenceTable:
             Trouble: it cannot be changed.
         """
         wanted = self._properties(kind)
-        found = self.handle().metadata().configuration
+        found = self._asked(lambda handle: handle.metadata().configuration)
         changed = {name: value for name, value in wanted.items() if found.get(name) != value}
         if changed:
-            try:
-                self.handle().alter.set_table_properties(changed)
-            except _FOREIGN_ERRORS as exc:
-                self.close()
-                raise Trouble(f"its properties cannot be set: {_told(exc)}") from exc
+            self._tidy(lambda handle: handle.alter.set_table_properties(changed))
 
     def compact(self) -> None:
         """Make few files of many. What others do to the table at the same time may come in the way; then it stays.
@@ -181,7 +210,7 @@ class InferenceTable:
         Raises:
             Trouble: it could not be done.
         """
-        partitions = self.handle().metadata().partition_columns
+        partitions = self._asked(lambda handle: handle.metadata().partition_columns)
         if self.keeps_days and partitions:
             first = today - timedelta(days=self.keeps_days)
             self._tidy(lambda handle: handle.delete(f"{partitions[0]} < '{first.isoformat()}'"))

@@ -171,6 +171,7 @@ class Drain:
 
     def _append(self, name: str, app: str, end: int, rows: Rows) -> None:
         opened = self._opened(name, rows.kind)
+        opened.table.refresh()
         fresh = rows.after(opened.table.version_of(app))
         if not fresh.values:
             return
@@ -206,7 +207,7 @@ class Drain:
             table.create(kind)
         if opened.version < 0 or state.table_id != table.id:
             table.apply_properties(kind)
-            opened.version = table.handle().version()
+            opened.version = table.version
             state = msgspec.structs.replace(state, table_id=table.id)
             self._states[name] = msgspec.structs.replace(state, gone_since_s=None)
         return opened
@@ -219,7 +220,7 @@ class Drain:
     def _tidy(self, name: str, opened: _Open) -> None:
         if name in self._pauses or not opened.table.exists:
             return
-        version = opened.table.handle().version()
+        version = opened.table.version
         if version // COMPACT_EVERY > opened.version // COMPACT_EVERY:
             opened.version = version
             opened.table.compact()

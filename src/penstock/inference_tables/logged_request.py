@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from penstock.spool.record import Context, Flag
+from penstock.spool.record import NOTHING_MISSING, Context, Flag
 
 TOO_LARGE_REQUEST, TOO_LARGE_RESPONSE = "MAX_REQUEST_SIZE_EXCEEDED", "MAX_RESPONSE_SIZE_EXCEEDED"
 """The contract's codes; those that follow are ours."""
@@ -24,7 +24,7 @@ class Notes(msgspec.Struct, frozen=True):
 
 
 NO_NOTES = Notes()
-_notes = msgspec.json.Decoder(Notes)
+_decode_notes = msgspec.json.Decoder(Notes).decode
 
 
 @dataclass(slots=True)
@@ -46,36 +46,40 @@ class LoggedRequest:
     @property
     def is_sampled(self) -> bool:
         """Whether it is among those that become rows of inference tables."""
-        return not self.flags & Flag.NOT_SAMPLED
+        return self.flags is NOTHING_MISSING or not self.flags & Flag.NOT_SAMPLED
 
     @property
     def notes(self) -> Notes:
         """What the replica told; nothing if that cannot be read."""
-        if not self.raw_notes:
-            return NO_NOTES
         try:
-            return _notes.decode(self.raw_notes)
+            return _decode_notes(self.raw_notes) if self.raw_notes else NO_NOTES
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return NO_NOTES
 
     def texts(self) -> tuple[str | None, str | None, list[str]]:
         """Request and answer as text, null where there is none, and the codes of what is missing."""
+        try:
+            if self.flags is NOTHING_MISSING and not self.is_incomplete:
+                return self.request.decode(), self.answer.decode(), []
+        except UnicodeDecodeError:
+            pass
+        return self._incomplete_texts()
+
+    def _incomplete_texts(self) -> tuple[str | None, str | None, list[str]]:
         codes: list[str] = []
         request = _text(self.request, NOT_UTF8_REQUEST, codes)
         answer = _text(self.answer, NOT_UTF8_RESPONSE, codes)
-        flags = self.flags
-        if flags or self.is_incomplete:
-            if flags & Flag.REQUEST_TOO_LARGE:
-                request = None
-                codes.append(TOO_LARGE_REQUEST)
-            if flags & Flag.NOT_REDACTED:
-                request = None
-                codes.append(NOT_REDACTED)
-            if flags & Flag.ANSWER_TOO_LARGE:
-                answer = None
-                codes.append(TOO_LARGE_RESPONSE)
-            if self.is_incomplete:
-                codes.append(INCOMPLETE)
+        if self.flags & Flag.REQUEST_TOO_LARGE:
+            request = None
+            codes.append(TOO_LARGE_REQUEST)
+        if self.flags & Flag.NOT_REDACTED:
+            request = None
+            codes.append(NOT_REDACTED)
+        if self.flags & Flag.ANSWER_TOO_LARGE:
+            answer = None
+            codes.append(TOO_LARGE_RESPONSE)
+        if self.is_incomplete:
+            codes.append(INCOMPLETE)
         return request, answer, codes
 
 

@@ -29,19 +29,19 @@ PAYLOAD = TableKind(
 
 def payload_row(logged: LoggedRequest) -> Row:
     """The row of a request."""
-    notes = logged.notes
+    notes, context, received_us = logged.notes, logged.context, logged.received_us
     request, answer, codes = logged.texts()
     return (
         logged.request_id,
-        logged.received_us // DAY_US,
+        received_us // DAY_US,
         notes.client_request_id,
-        logged.received_us // 1000 * 1000,
+        received_us // 1000 * 1000,
         logged.status,
-        logged.context.sampling_fraction,
+        context.sampling_fraction,
         None if notes.execution_us is None else (notes.execution_us + 500) // 1000,
         request,
         answer,
         codes,
-        logged.context.entity_id,
-        logged.context.requester,
+        context.entity_id,
+        context.requester,
     )

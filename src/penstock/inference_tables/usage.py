@@ -6,7 +6,6 @@ from penstock.inference_tables.logged_request import LoggedRequest
 from penstock.inference_tables.table_kind import STRING, STRING_MAP, TIMESTAMP, Row, TableKind
 
 USAGE_TABLE = "system.serving.endpoint_usage"
-SERVED_ENTITIES_TABLE = "system.serving.served_entities"
 
 ENDPOINT_USAGE = TableKind(
     "usage",

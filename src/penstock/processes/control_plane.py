@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.audit import Audit
 from penstock.control.autoscaler import Autoscaler
+from penstock.control.catalog import Catalog
 from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
@@ -39,10 +41,10 @@ from penstock.control.publisher import Publisher
 from penstock.control.queue import KeyedQueue
 from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
+from penstock.control.served_entities import ServedEntities
 from penstock.control.sessions import Sessions
 from penstock.control.stack_metrics import StackMetricsSource
 from penstock.control.table_watch import TableWatch
-from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens, issue_token
 from penstock.control.unmatched_feedback import UnmatchedFeedback
 from penstock.domain.access import ADMINS, Principal, Scope
@@ -187,6 +189,7 @@ async def _running(  # noqa: PLR0915 - a list of parts
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
             loops.create_task(metric_history.run(), name="keep the past of metrics"),
+            loops.create_task(_served_entities(home, database, spool).run(), name="tell served entities"),
             loops.create_task(not_logged.run(), name="look for what is not logged"),
             loops.create_task(unmatched.run(), name="look for feedback to nothing"),
             loops.create_task(table_watch.run(), name="watch tables"),
@@ -202,7 +205,7 @@ async def _running(  # noqa: PLR0915 - a list of parts
             audit=audit,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
-            tables=Tables(
+            catalog=Catalog(
                 HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
             ),
             table_watch=table_watch,
@@ -230,6 +233,12 @@ def _tracking_session(launch: ControlPlaneLaunch, sockets: SocketFolder) -> aioh
     connector = None if launch.tracking_uri else aiohttp.UnixConnector(sockets.address(MLFLOW))
     headers = {"authorization": launch.tracking_authorization} if launch.tracking_authorization else {}
     return aiohttp.ClientSession(connector=connector, headers=headers)
+
+
+def _served_entities(home: Home, database: Database, spool: SpoolWriter) -> ServedEntities:
+    """What tells the table of served entities."""
+    workspace = str(workspace_id(home.path))
+    return ServedEntities(spool, home.told_entities, database.endpoints, workspace, lambda: time.time_ns() // 1000)
 
 
 def _open_secrets(home: Home, database: Database) -> Secrets:

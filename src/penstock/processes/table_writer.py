@@ -7,6 +7,7 @@ Who wants to know that all is in the tables connects to `run/table-writer.sock` 
 once everything that was in the spools at that moment has been committed or parked (`client.table_writer.flush`).
 """
 
+import gc
 import logging
 import signal
 import socket
@@ -27,6 +28,8 @@ _LARGE_BYTES = 16 << 20
 _RETRY_S = 1.0
 _TIDY_EVERY_S = 5.0
 _MAX_WAITING = 64
+_GC_THRESHOLD = 200_000
+"""A chunk is more objects than the 700 at which Python looks for cycles, and leaves none."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,9 @@ def main() -> None:
         desk.ring.set()
 
     signal.signal(signal.SIGTERM, end)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
     report_ready(launch)
     write(drain, desk, stopping, launch.flush_s)
 

@@ -12,7 +12,6 @@ The payload is a head of 68 bytes, then notes, request and answer, one after the
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from zlib import crc32
 
@@ -116,8 +115,7 @@ class Lost(msgspec.Struct, frozen=True):
         return Lost(self.records + records, {**self.requests, **added})
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record, decoded."""
 
     kind: Kind
@@ -250,8 +248,8 @@ def _decode(payload: bytes) -> Record:
     if kind not in _KINDS or request_end > len(payload):
         raise Damaged(f"a record of kind {kind} is none of version {VERSION}")
     return Record(
-        Kind(kind),
-        Flag(flags),
+        _KINDS[kind],
+        _FLAGS[flags],
         status,
         context,
         request_id.rstrip(b"\0").decode("ascii", "replace"),
@@ -263,4 +261,6 @@ def _decode(payload: bytes) -> Record:
     )
 
 
-_KINDS = frozenset(map(int, Kind))
+# Looking one up in an enum costs more than all else that is done for a record.
+_KINDS = {int(kind): kind for kind in Kind}
+_FLAGS = tuple(map(Flag, range(256)))

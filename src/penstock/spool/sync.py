@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 _CLOSE_TIMEOUT_S = 10.0
@@ -72,13 +73,13 @@ class Syncer:
         current = self._current  # may end meanwhile, but is closed by this thread only, and later
         while self._ended:
             descriptor = self._ended.popleft()
-            self._sync(descriptor)
+            self._sync(os.fdatasync, descriptor)
             with contextlib.suppress(OSError):  # written is what was written; a close has nothing to add
                 os.close(descriptor)
             if descriptor == current:
                 current = None
         if current is not None:
-            self._sync(current)
+            self._sync(os.fdatasync, current)
         while self._new_folders:
             self._sync_folder(self._new_folders.popleft())
 
@@ -88,12 +89,12 @@ class Syncer:
         except OSError as exc:
             self._note_failure(exc)
             return
-        self._sync(descriptor)
+        self._sync(os.fsync, descriptor)
         os.close(descriptor)
 
-    def _sync(self, descriptor: int) -> None:
+    def _sync(self, sync: Callable[[int], None], descriptor: int) -> None:
         try:
-            os.fdatasync(descriptor)
+            sync(descriptor)
         except OSError as exc:
             self._note_failure(exc)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.faults import fault_point
 from penstock.spool.batch import lost, whole_records
 from penstock.spool.record import NO_ID, Kind, Lost, RowContext, encode_record, endpoint_of, segment_head
 from penstock.spool.segments import begin_segment, claim, end_segment, size_bytes
@@ -190,6 +191,7 @@ class SpoolWriter:
             return 0
         if not self._segment_bytes:
             ahead = segment_head(self._identity) + ahead
+        fault_point("spool-before-write")
         written, failure = _append(descriptor, ahead + data if ahead else data)
         self._segment_bytes += written
         if written >= len(ahead):
@@ -202,6 +204,7 @@ class SpoolWriter:
         if self._blocked_until_s is not None:
             _log.warning("the spool is written again; %d records are missing so far", self.lost)
             self._blocked_until_s = None
+        fault_point("spool-after-write")
         if self._syncer is not None:
             self._syncer.note_write()
         if self._segment_bytes >= self._max_segment_bytes:

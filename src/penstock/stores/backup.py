@@ -26,7 +26,7 @@ SUFFIXES = (".tar.gz", ".tgz", ".tar")
 FORMAT = 1
 MANIFEST = "manifest.json"
 """The last member: what comes before it is whole."""
-KEPT_FOLDERS = ("mlflow/artifacts", "spool", "warehouse")
+KEPT_FOLDERS = ("mlflow/artifacts", "spool", "table-writer", "warehouse")
 """In this order: what is in the spool is in a table later, and a table's log names its data files."""
 _DELTA_LOG = "_delta_log"
 _WHOLE_BYTES = 64 << 20

@@ -22,6 +22,7 @@ class Disk:
         self.error: OSError | None = None
         self._changed = threading.Condition()
         monkeypatch.setattr(os, "fdatasync", self._sync)
+        monkeypatch.setattr(os, "fsync", self._sync)
 
     def _sync(self, descriptor: int) -> None:
         with self._changed:
