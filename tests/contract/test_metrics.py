@@ -124,7 +124,7 @@ def test_p5_5_every_process_is_in_the_metrics_of_the_stack(stack: Stack, create:
     servers = {s.labels["server"]: s.value for s in found["penstock_passed_on"].samples}
     assert servers["control plane"] > 0
     assert sum(s.value for s in found["penstock_connections"].samples) >= 1
-    events = found["penstock_replica_events"].samples
+    events = found["penstock_events"].samples
     ready = [s.value for s in events if s.labels == {"endpoint_name": "procs", "kind": "REPLICA_READY"}]
     assert ready == [1]
 

@@ -57,8 +57,8 @@ def encode_stack_metrics(metrics: StackMetrics, accept: str) -> tuple[bytes, str
             ),
         ),
         _counter(
-            "penstock_replica_events",
-            "What happened to replicas, by kind of event.",
+            "penstock_events",
+            "What was seen to happen to endpoints, by kind of event.",
             ("endpoint_name", "kind"),
             metrics.events.items(),
         ),
