@@ -15,6 +15,7 @@ from penstock.domain.spool_mode import SpoolMode
 from penstock.faults import VARIABLE, BadFault, parse_faults
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+_ADDRESS = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 PARTIAL_SUFFIX = ".partial"
 """Ends the names of folders in `artifacts/` whose fetch has not ended."""
 
@@ -39,6 +40,11 @@ class Home:
     def database(self) -> Path:
         """State, written by the control plane alone."""
         return self.path / "penstock.db"
+
+    @property
+    def metrics_database(self) -> Path:
+        """The past of metrics, written by the control plane alone."""
+        return self.path / "metrics.db"
 
     @property
     def mlflow(self) -> Path:
@@ -189,6 +195,10 @@ class Settings:
     """`PENSTOCK_LOG_MAX_BODY_KB`: a body over this is not logged, only that it was there."""
     alias_poll_s: float = 10.0
     """`PENSTOCK_ALIAS_POLL_S`: how often the registry is asked where followed aliases lead."""
+    otlp_endpoint: str = ""
+    """`PENSTOCK_OTLP_ENDPOINT`: a collector that takes traces by OTLP over HTTP; by default none are made."""
+    trace_fraction: float = 1.0
+    """`PENSTOCK_TRACE_FRACTION`: the share of predictions that are traced, of those in no trace of their caller's."""
     limits: Limits = field(default_factory=Limits)
     """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_MEMORY_LIMIT_MB`,
     `PENSTOCK_PROCESS_LIMIT`, `PENSTOCK_FILE_LIMIT`, `PENSTOCK_REPLICA_MEMORY_MB`, `PENSTOCK_SCALE_TO_ZERO_AFTER_S`,
@@ -226,6 +236,8 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
         table_retention_days=_whole(environment, "PENSTOCK_TABLE_RETENTION_DAYS", 0, 0, 36_500),
         log_max_body_kb=_whole(environment, "PENSTOCK_LOG_MAX_BODY_KB", 1024, 0, 16 << 10),
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
+        otlp_endpoint=_address(environment, "PENSTOCK_OTLP_ENDPOINT"),
+        trace_fraction=_number(environment, "PENSTOCK_TRACE_FRACTION", 1.0, 0, 1),
         limits=Limits(
             cores=machine.cores,
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),
@@ -276,6 +288,13 @@ def _origins(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
                 "'http://localhost:3000', in lower case, without a path, separated by commas; or '*' alone for any."
             )
     return origins
+
+
+def _address(environment: Mapping[str, str], name: str) -> str:
+    text = environment.get(name, "").rstrip("/")
+    if text and not _ADDRESS.fullmatch(text):
+        raise BadSetting(f"{name}: got '{text}'; wanted an address such as 'http://127.0.0.1:4318'.")
+    return text
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:

@@ -24,6 +24,7 @@ from penstock.api import (
     unity_catalog,
     workspace,
 )
+from penstock.api.audit import Audited
 from penstock.api.bodies import body_schemas
 from penstock.api.context import Parts, caller_of
 from penstock.domain.errors import (
@@ -71,6 +72,7 @@ def make_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -
         app.include_router(router)
     for part in FOR_PRINCIPALS:
         app.include_router(part.router, dependencies=[Depends(caller_of)])
+    app.add_middleware(Audited)
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -91,8 +93,9 @@ def set_parts(app: FastAPI, parts: Parts) -> None:
     app.state.parts = parts
 
 
-async def _on_error(_request: Request, error: Exception) -> Response:
+async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PenstockError)  # noqa: S101 - registered for this class
+    request.state.error_code = error.error_code  # for the audit log
     return Response(body_of(error), status_of(error), headers_of(error), "application/json")
 
 

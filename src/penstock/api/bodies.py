@@ -27,10 +27,12 @@ def body_of_type(model: type[_M]) -> Callable[[Request], Awaitable[_M]]:
     async def decode(request: Request) -> _M:
         data = await read_body(request, MAX_BODY_BYTES)
         try:
-            return model.model_validate_json(data)
+            body = model.model_validate_json(data)
         except ValidationError as exc:
             hides_input = model.model_config.get("hide_input_in_errors", False)
             raise InvalidParameterValue(describe(exc, hides_input=hides_input)) from exc
+        request.state.body = body  # for the audit log
+        return body
 
     return decode
 

@@ -8,15 +8,18 @@ from fastapi import Depends, Request
 
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.audit import Audit
 from penstock.control.catalog import Catalog
 from penstock.control.endpoints import Endpoints
 from penstock.control.feedback import FeedbackBox
 from penstock.control.history import History
+from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
 from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
+from penstock.control.stack_metrics import StackMetricsSource
 from penstock.control.table_watch import TableWatch
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
@@ -32,10 +35,13 @@ class Parts:
     history: History
     permissions: Permissions
     secrets: Secrets
+    audit: Audit
     tokens: Tokens
     sessions: Sessions
     catalog: Catalog
     metrics: Metrics
+    metric_history: MetricHistory
+    stack_metrics: StackMetricsSource
     not_logged: NotLogged
     feedback: FeedbackBox
     table_watch: TableWatch

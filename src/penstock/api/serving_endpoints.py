@@ -15,6 +15,7 @@ from penstock.control.logs import read_entity_log
 from penstock.domain.access import Level
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.metric_history import DAY_S, MINUTE_S
 from penstock.domain.requests import EndpointRequest
 from penstock.stores.model_files import read_signature, read_traits
 from penstock.wire.endpoint_settings import (
@@ -25,6 +26,7 @@ from penstock.wire.endpoint_settings import (
     table_of_capture,
 )
 from penstock.wire.messages import CLIENT_HOST_HEADER
+from penstock.wire.metric_history import encode_past
 from penstock.wire.metrics import encode_metrics
 from penstock.wire.openapi import encode_openapi
 from penstock.wire.serving_endpoints import (
@@ -34,6 +36,8 @@ from penstock.wire.serving_endpoints import (
     encode_detailed,
     encode_summary,
 )
+
+_MAX_TIME_S = 1 << 40
 
 router = APIRouter(prefix="/api/2.0/serving-endpoints", tags=["serving endpoints"])
 
@@ -124,6 +128,22 @@ async def export_metrics(context: Context, caller: Caller, name: str, request: R
     accept = request.headers.get("accept", "")
     body, content_type = encode_metrics(name, metrics.loads(endpoint), metrics.usages(endpoint), time.time(), accept)
     return Response(body, headers={"content-type": content_type})
+
+
+@router.get("/{name}/metrics/history")
+async def past_metrics(
+    context: Context,
+    caller: Caller,
+    name: str,
+    begin_s: Annotated[int | None, Query(alias="from", ge=0, le=_MAX_TIME_S)] = None,
+    end_s: Annotated[int | None, Query(alias="to", ge=0, le=_MAX_TIME_S)] = None,
+    resolution_s: Annotated[int | None, Query(alias="resolution", ge=MINUTE_S, le=DAY_S)] = None,
+) -> dict[str, Any]:
+    """The metrics of an endpoint's served entities over time, at most the last 14 days."""
+    endpoint = permitted(context, caller, name, Level.CAN_VIEW)
+    if resolution_s is not None and resolution_s % MINUTE_S:
+        raise InvalidParameterValue(f"resolution: got {resolution_s}; wanted seconds, a multiple of {MINUTE_S}.")
+    return encode_past(name, *context.metric_history.past(endpoint, begin_s, end_s, resolution_s))
 
 
 @router.delete("/{name}")

@@ -40,6 +40,10 @@ class Cluster:
         """Process ids of all replicas that run."""
         return frozenset(self._pids.values())
 
+    def has_gpu_replicas(self) -> bool:
+        """Whether any replica was started that has a GPU."""
+        return any(replica.spec.gpus for replicas in self._replicas.values() for replica in replicas)
+
     def pid_of(self, slot: str) -> int | None:
         """Process id of the replica in a slot."""
         return self._pids.get(slot)

@@ -5,9 +5,11 @@ when it is seen, never on the way of a request. A state database that cannot be 
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from penstock.control.clock import now_ms
+from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import TemporarilyUnavailable
 from penstock.domain.events import Event, replica_events
 from penstock.domain.replica import Replica
@@ -21,16 +23,28 @@ class Events:
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
+        self._counts: Counter[tuple[str, str]] = Counter()
         self._seen: dict[str, tuple[Replica, ...]] | None = None
 
     def record(self, events: Sequence[tuple[str, Event]]) -> None:
         """Store events, each with the id of its endpoint, in one transaction; they are lost if it fails."""
         if not events:
             return
+        self._counts.update((endpoint_id, event.kind.value) for endpoint_id, event in events)
         try:
             self._store.add(events, now_ms())
         except TemporarilyUnavailable as exc:
             _log.warning("%d event(s) are lost, the first of which is %s: %s", len(events), events[0], exc)
+
+    def counts_of(self, endpoints: Sequence[Endpoint]) -> dict[tuple[str, str], int]:
+        """How often each kind was recorded since this process started, by the endpoint's name and the kind."""
+        names = {endpoint.id: endpoint.name for endpoint in endpoints}
+        return {(names[owner], kind): count for (owner, kind), count in self._counts.items() if owner in names}
+
+    def keep(self, endpoints: Sequence[Endpoint]) -> None:
+        """Forget the counts of endpoints that are not among these."""
+        ids = {endpoint.id for endpoint in endpoints}
+        self._counts = Counter({key: count for key, count in self._counts.items() if key[0] in ids})
 
     def look(self, names: Iterable[str], replicas_of: Callable[[str], tuple[Replica, ...]]) -> None:
         """Record what has happened to the replicas of the endpoints of these names since the last look.

@@ -1,8 +1,10 @@
 """Puts together what an endpoint's metrics tell: its load and what its replicas have and use."""
 
+import asyncio
 from statistics import fmean
 
 from penstock.control.cluster import Cluster
+from penstock.control.gpus import Gpus
 from penstock.control.load import Loads, Usages
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.load import EntityLoad, EntityUsage
@@ -13,10 +15,17 @@ from penstock.domain.sizing import CONCURRENCY_PER_REPLICA
 class Metrics:
     """The metrics of endpoints."""
 
-    def __init__(self, cluster: Cluster, loads: Loads, usages: Usages) -> None:
+    def __init__(self, cluster: Cluster, loads: Loads) -> None:
         self._cluster = cluster
         self._loads = loads
-        self._usages = usages
+        self._usages = Usages(cluster.replica_pids)
+        self._gpus = Gpus(cluster.has_gpu_replicas)
+
+    async def follow(self) -> None:
+        """Sample what replicas use until cancelled."""
+        async with asyncio.TaskGroup() as sampling:
+            sampling.create_task(self._usages.follow())
+            sampling.create_task(self._gpus.follow())
 
     def loads(self, endpoint: Endpoint) -> list[EntityLoad]:
         """What each entity of the active config was asked in the last minute; zeros if nothing."""
@@ -44,4 +53,6 @@ class Metrics:
             len(replicas) * CONCURRENCY_PER_REPLICA,
             fmean(usage.cpu_percent for usage in known) if known else None,
             fmean(usage.memory_percent for usage in known) if known else None,
+            len(replicas),
+            self._gpus.of([pid for pid in pids if pid is not None]) if any(r.spec.gpus for r in replicas) else None,
         )

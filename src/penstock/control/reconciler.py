@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.audit import Audit
 from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.logs import remove_logs
@@ -48,6 +49,7 @@ class Reconciler:
         supervisor: SupervisorClient,
         publisher: Publisher,
         secrets: Secrets,
+        audit: Audit,
         limits: Limits,
         scales: Mapping[str, int],
         logs: Path,
@@ -57,6 +59,7 @@ class Reconciler:
         self._supervisor = supervisor
         self._publisher = publisher
         self._secrets = secrets
+        self._audit = audit
         self._limits = limits
         self._scales = scales
         self._logs = logs
@@ -128,6 +131,7 @@ class Reconciler:
             if endpoint is None
             else known_check(endpoint, spec.deployment, self._cluster.replicas_of(endpoint.name))
         )
+        self._audit.secrets_used(spec, list(secrets))
         fault_point("launch-before-ask")
         await self._supervisor.launch(spec, secrets, is_asleep=is_asleep, check=check)
         fault_point("launch-after-ask")

@@ -41,6 +41,8 @@ class Query(NamedTuple):
     request_id: str = ""
     endpoint: str = ""
     """Name of the endpoint that was asked."""
+    traceparent: str = ""
+    """The trace that it belongs to, as W3C Trace Context writes it; empty if to none."""
 
 
 @dataclass(slots=True)

@@ -28,12 +28,12 @@ class RoutedEntity:
     is_asleep: bool = False
     """Its replica sleeps; the first connection to the slot wakes it."""
     spool_mode: SpoolMode = SpoolMode.AVAILABLE
+    spin_us: int = 0
+    """For how long to look for an answer before sleeping."""
     model_name: str = ""
     model_version: str = ""
     redacted: tuple[str, ...] = ()
     """Columns whose values are not logged."""
-    spin_us: int = 0
-    """For how long to look for an answer before sleeping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +190,10 @@ def _routed_entity(
         queue_size=entity.queue_size(limits),
         is_asleep=not replicas,
         spool_mode=entity.spool_mode(limits),
+        spin_us=entity.spin_us,
         model_name=entity.model.name if entity.model is not None else "",
         model_version=entity.model.version if entity.model is not None else "",
         redacted=entity.redacted_columns,
-        spin_us=entity.spin_us,
     )
 
 

@@ -94,14 +94,14 @@ class ServedEntity:
         return SpoolMode(self.environment.get("PENSTOCK_SPOOL_MODE", limits.spool_mode))
 
     @property
-    def redacted_columns(self) -> tuple[str, ...]:
-        """Columns whose values are taken out of bodies before they are logged."""
-        return redacted_columns(self.environment)
-
-    @property
     def spin_us(self) -> int:
         """For how long to look for what comes next before sleeping, microseconds."""
         return int(self.environment.get("PENSTOCK_SPIN_US", 0))
+
+    @property
+    def redacted_columns(self) -> tuple[str, ...]:
+        """Columns whose values are taken out of bodies before they are logged."""
+        return redacted_columns(self.environment)
 
 
 def redacted_columns(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from functools import partial
 from urllib.parse import unquote
 
 from penstock.domain.access import opens
+from penstock.domain.audit import AuthenticationFailure
 from penstock.domain.errors import (
     BadRequest,
     MethodNotAllowed,
@@ -25,6 +26,7 @@ from penstock.gateway.exchange import Exchange, Sink
 from penstock.gateway.invocations import Invocations
 from penstock.gateway.passage import KnownPassages
 from penstock.gateway.proxy import Upstream
+from penstock.gateway.reporting import Refusals
 from penstock.gateway.sandbox import sandbox_of
 from penstock.gateway.sinks import Discard, WholeBody
 from penstock.gateway.table import CurrentTable
@@ -44,6 +46,8 @@ _OPENAI_ROUTES = frozenset(Api) - {Api.INVOCATIONS}
 _HEALTHY = b'{"status":"healthy"}'
 _WELL_KNOWN = json.dumps({"oidc_endpoint": ""}).encode()
 _MAX_IGNORED_BODY = 64 << 10
+_MAX_TOLD = 200
+"""Characters of a path or a header that are told of a request whose sender we do not know."""
 
 
 class Gateway:
@@ -60,6 +64,7 @@ class Gateway:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         """`is_secure` is whether browsers reach us over TLS: it decides the name of the session's cookie."""
+        self.refusals = Refusals()
         self._table = table
         self._invocations = invocations
         self._control_plane = control_plane
@@ -75,7 +80,10 @@ class Gateway:
         passage = self._passages.get(exchange.head.key)
         if passage is not None and passage.generation == self._table.generation:
             return self._invocations.enter(exchange, passage)
-        return self._choose(exchange)
+        sink = self._choose(exchange)
+        if isinstance(sink, Discard):
+            self.refusals.count(sink.error.error_code)
+        return sink
 
     def _choose(self, exchange: Exchange) -> Sink:
         try:
@@ -138,7 +146,14 @@ class Gateway:
             message = "The request has no token; send it as 'Authorization: Bearer <token>'."
         else:
             message = "The token is unknown, or it has been revoked."
+        self.refusals.note(self._failure(exchange, path, message))
         return Discard(exchange, Unauthenticated(message))
+
+    def _failure(self, exchange: Exchange, path: str, message: str) -> AuthenticationFailure:
+        method, agent = exchange.method.decode("latin-1"), exchange.header(b"user-agent") or ""
+        return AuthenticationFailure(
+            int(self._now_s() * 1000), method, path[:_MAX_TOLD], exchange.client_address, agent[:_MAX_TOLD], message
+        )
 
     def _query(self, exchange: Exchange, access: Access, segments: list[str], path: str) -> Sink:
         wanted = b"POST"

@@ -21,7 +21,8 @@ from penstock.wire.frames import Head, MetaForm, RequestMeta
 MAX_UNSENT_BYTES = 4 << 20
 """A client of a stream that leaves more than this unread is cut off: nothing may pile up here without end."""
 
-OnEnd = Callable[[int, float], None]
+OnEnd = Callable[[int, float, float | None, bytes], None]
+"""Told of an answer: its status, the seconds it took, those until a replica began with it, and the replica's notes."""
 
 _ids = request_ids()
 _NOT_LOGGED = TemporarilyUnavailable(
@@ -115,6 +116,7 @@ class Call:
         "lane",
         "meta",
         "move_on",
+        "queued_s",
         "request_id",
         "state",
     )
@@ -137,7 +139,7 @@ class Call:
             entity_name: the served entity that is to give it.
             meta: what goes to the replica beside the body, to which the request's id is added.
             body: of the request.
-            on_end: told the answer's status and its seconds.
+            on_end: told of the answer.
             stand_in: makes who waits on when the recipient leaves a call that a replica has begun; without it nobody.
             capture: logs it; without it nothing is logged.
             move_on: finds another way for it, if that to this entity ends while it waits.
@@ -154,6 +156,8 @@ class Call:
         self.meta = form.fill(self.request_id)
         self._replica: str | None = None
         self.arrived_s = time.monotonic()
+        self.queued_s: float | None = None
+        """How long it waited until a replica began with it."""
         self.lane: Lane[Call] | None = None
         """Refuses the call at its time limit; set by the backend that took it."""
         self.state = _WAITING
@@ -177,6 +181,11 @@ class Call:
     def may_begin_again(self) -> bool:
         """Whether it may be begun a second time. What a replica died of may not: it was."""
         return self.is_idempotent and not self.is_alone
+
+    @property
+    def on_end(self) -> OnEnd | None:
+        """Who will be told of the answer."""
+        return self._on_end
 
     @property
     def deadline(self) -> Deadline["Call"] | None:
@@ -219,9 +228,10 @@ class Call:
         if self.found_no_replica and self.cold_start_s is None:
             self.cold_start_s = time.monotonic() - self.arrived_s
 
-    def start(self, is_idempotent: bool) -> None:
+    def start(self, is_idempotent: bool, now_s: float) -> None:
         """A replica has begun with it, which says whether it may be begun a second time."""
         self.state = _STARTED
+        self.queued_s = now_s - self.arrived_s
         self.is_idempotent = is_idempotent
 
     def retry_alone(self) -> bool:
@@ -306,16 +316,16 @@ class Call:
         capture = self._capture
         if capture is None:
             self._release()
-            self._let_answer(status, body, headers, total_s)
+            self._let_answer(status, body, headers, total_s, notes)
         else:
-            leave = partial(self._let_answer, status, body, headers, total_s)
+            leave = partial(self._let_answer, status, body, headers, total_s, notes)
             instead = partial(self._go_unlogged, capture, leave, has_begun=False) if capture.is_strict else None
             capture.log(leave, self, Kind.WHOLE, status, total_s, notes, self.body, body, instead)
             self._release()
 
     def _end_stream(self, status: int, notes: bytes, last: bytes = b"") -> None:
         total_s = time.monotonic() - self.arrived_s
-        capture, leave = self._capture, partial(self._let_end, self._held_back() + last, status, total_s)
+        capture, leave = self._capture, partial(self._let_end, self._held_back() + last, status, total_s, notes)
         if capture is None:
             self._release()
             leave()
@@ -344,8 +354,8 @@ class Call:
             if stop is not None:
                 stop()
 
-    def _let_answer(self, status: int, body: bytes, headers: Headers, total_s: float) -> None:
-        self._count(status, total_s)
+    def _let_answer(self, status: int, body: bytes, headers: Headers, total_s: float, notes: bytes) -> None:
+        self._count(status, total_s, notes)
         if self._recipient.is_open:
             self._recipient.respond(status, body, headers)
 
@@ -358,17 +368,17 @@ class Call:
         if self._recipient.is_open and self._recipient.push(data) > MAX_UNSENT_BYTES:
             self._recipient.break_off()
 
-    def _let_end(self, last: bytes, status: int, total_s: float) -> None:
-        self._count(status, total_s)
+    def _let_end(self, last: bytes, status: int, total_s: float, notes: bytes) -> None:
+        self._count(status, total_s, notes)
         if self._recipient.is_open:
             if last:
                 self._recipient.push(last)
             self._recipient.end_stream()
 
-    def _count(self, status: int, total_s: float) -> None:
+    def _count(self, status: int, total_s: float, notes: bytes = b"") -> None:
         on_end, self._on_end = self._on_end, None  # of a stream that was cut off an end may come all the same
         if on_end is not None:
-            on_end(status, total_s)
+            on_end(status, total_s, self.queued_s, notes)
 
     def _release(self) -> None:
         self.state = _FINISHED

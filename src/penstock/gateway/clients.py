@@ -25,6 +25,11 @@ class Clients:
         self._slow: set[HttpConnection] = set()
         self._known_heads = KnownHeads()
 
+    @property
+    def count(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
     def connection(self, begin: Begin) -> HttpConnection:
         """A new one, whose exchanges are begun so."""
         return HttpConnection(begin, self._connections, self._known_heads, self._note_slow)

@@ -28,6 +28,10 @@ class Connection(Protocol):
     def unsent_bytes(self) -> int:
         """What has been written and the client has not taken yet."""
 
+    @property
+    def client_address(self) -> str:
+        """From where the client reached us; empty if that cannot be told."""
+
     def write(self, data: bytes) -> None:
         """Send bytes, if the client is still there."""
 
@@ -166,6 +170,11 @@ class Exchange:
     def content_length(self) -> int | None:
         """How long the body is, if the client says."""
         return self.head.content_length
+
+    @property
+    def client_address(self) -> str:
+        """From where the client reached us; empty if that cannot be told."""
+        return self._connection.client_address
 
     @property
     def has_begun_to_answer(self) -> bool:

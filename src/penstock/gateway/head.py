@@ -10,7 +10,9 @@ _MAX_REMEMBERED = 1024
 _MAX_REMEMBERED_BYTES = 4 << 10
 """Of one head: all together take at most 4 MiB, and the objects that were made of them some more."""
 
-_NOTED = frozenset((b"authorization", b"content-type", b"content-length", b"content-encoding", b"expect"))
+_NOTED = frozenset(
+    (b"authorization", b"content-type", b"content-length", b"content-encoding", b"expect", b"traceparent")
+)
 
 Key = tuple[bytes, bytes, bytes | None, bytes | None]
 
@@ -29,6 +31,7 @@ class Head:
         "key",
         "method",
         "target",
+        "traceparent",
         "version",
     )
 
@@ -42,6 +45,7 @@ class Head:
         self.content_encoding: bytes | None = None
         self.content_length: int | None = None
         self.expects_continue = False
+        self.traceparent: bytes | None = None
         self.keep_alive = True
         self.key: Key = (b"", b"", None, None)
         """What decides where it goes and for whom: method, target, authorization, content type."""
@@ -64,6 +68,8 @@ class Head:
                 self.content_encoding = (
                     value if self.content_encoding is None else self.content_encoding + b", " + value
                 )
+            case b"traceparent":
+                self.traceparent = value
             case b"expect":
                 self.expects_continue = value.lower() == b"100-continue"
 
@@ -82,6 +88,7 @@ class Head:
             and self.keep_alive
             and not self.expects_continue
             and self.content_encoding is None
+            and self.traceparent is None  # another for each request: there is nothing to remember
         )
 
 

@@ -185,6 +185,12 @@ class HttpConnection(asyncio.Protocol):
             self._exchanges[-1].complete()
 
     @property
+    def client_address(self) -> str:
+        """From where the client reached us; empty if that cannot be told."""
+        peer = None if self._transport is None else self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple | list) and peer else ""
+
+    @property
     def unsent_bytes(self) -> int:
         """What has been written and the client has not taken yet."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()

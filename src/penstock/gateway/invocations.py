@@ -19,6 +19,8 @@ from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
 from penstock.gateway.sinks import Discard, Unpacking, WholeBody
 from penstock.gateway.table import CurrentTable
+from penstock.gateway.tracing import TracedEnd, Tracing
+from penstock.wire.frames import MetaForm, RequestMeta
 from penstock.wire.openai import model_of
 from penstock.wire.siblings import Asked
 
@@ -44,6 +46,7 @@ class Invocations:
         orphans: Orphans,
         siblings: Siblings,
         captures: Captures | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._table = table
         self._meter = meter
@@ -52,6 +55,8 @@ class Invocations:
         self._elsewhere = siblings.elsewhere
         self._draw = draw
         self._captures = captures
+        self._tracing = tracing or Tracing()
+        self._makes_spans = self._tracing.makes_spans
         self._bodies = BodyBudget(MAX_HELD_BYTES)
 
     def passage(
@@ -71,9 +76,7 @@ class Invocations:
             raise UnsupportedMediaType("The content type is none that the scorer reads; it is too long.")
         asked = Asked(access.principal, target.endpoint.id, entity_name, api, content_type or _DEFAULT_CONTENT_TYPE)
         generation = self._table.generation
-        return Passage(
-            target, asked, access, generation, self._meter.record, self._orphans.adopt, self._move, self._captures
-        )
+        return Passage(target, asked, access, generation, self._meter, self._orphans.adopt, self._move, self._captures)
 
     def begin(self, exchange: Exchange, passage: Passage) -> Sink:
         """The sink for a prediction's body; an endpoint that cannot answer is refused without reading it.
@@ -124,7 +127,12 @@ class Invocations:
         if capture is not None and capture.fraction < 1 and self._draw() >= capture.fraction:
             capture = None
         name, stand_in, move_on = backend.entity.name, passage.stand_in, passage.move_on
-        backend.submit(Call(exchange, name, passage.meta, body, on_end, stand_in, capture, move_on))
+        meta: MetaForm | RequestMeta = passage.meta
+        if self._makes_spans or exchange.head.traceparent is not None:
+            header = exchange.head.traceparent
+            traceparent, on_end = self._tracing.begin(header, on_end, passage.endpoint_name, name)
+            meta = passage.meta_in(traceparent)
+        backend.submit(Call(exchange, name, meta, body, on_end, stand_in, capture, move_on))
 
     def _move(self, passage: Passage, call: Call) -> None:
         """A call's way has ended before a replica began with it: it goes the way that the current table has."""
@@ -133,6 +141,8 @@ class Invocations:
         except PenstockError as exc:
             call.refuse(exc)
             return
+        if isinstance(call.on_end, TracedEnd):
+            on_end = call.on_end.around(on_end, backend.entity.name)
         call.turn_to(backend.entity.name, on_end, capture)
         backend.take_over(call)
 

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from penstock.domain.routing import Access
 from penstock.gateway.backend import Backend
 from penstock.gateway.call import Call, OnEnd, Recipient
 from penstock.gateway.capture import Capture, Captures
 from penstock.gateway.head import Key
+from penstock.gateway.load import LoadMeter
 from penstock.gateway.table import RoutedTarget
 from penstock.wire.frames import MetaForm, RequestMeta
 from penstock.wire.siblings import Asked
@@ -36,6 +39,7 @@ class Passage:
 
     __slots__ = (
         "_entity_name",
+        "_request",
         "_target",
         "_thresholds",
         "_ways",
@@ -53,7 +57,7 @@ class Passage:
         asked: Asked,
         access: Access,
         generation: int,
-        record: Callable[[str, str, int, float], None],
+        meter: LoadMeter,
         adopt: Callable[[Asked, Call], Recipient],
         move: "Callable[[Passage, Call], None]",
         captures: Captures | None = None,
@@ -65,7 +69,7 @@ class Passage:
             asked: who asks for what.
             access: whose token it is.
             generation: of the table that `target` is from.
-            record: counts an answer: endpoint, entity, status, seconds.
+            meter: counts answers.
             adopt: makes what stands in for a client that has left.
             move: finds a new way for a call that went through this passage and still waits when its way ends.
             captures: make what logs predictions.
@@ -74,7 +78,8 @@ class Passage:
         self.access = access
         self.asked = asked
         self.generation = generation
-        self.meta = MetaForm(RequestMeta(asked.content_type.decode("latin-1"), asked.api, endpoint=endpoint))
+        self._request = RequestMeta(asked.content_type.decode("latin-1"), asked.api, endpoint=endpoint)
+        self.meta = MetaForm(self._request)
         self.stand_in = partial(adopt, asked)
         self.move_on = partial(move, self)
         self._target = target
@@ -83,7 +88,7 @@ class Passage:
         self._ways = [
             Way(
                 backend,
-                partial(record, endpoint, backend.entity.name),
+                meter.counter(endpoint, backend.entity.name).count,
                 captures.capture(target.endpoint, backend.entity, asked) if captures is not None else None,
             )
             for backend in target.backends
@@ -93,6 +98,10 @@ class Passage:
     def endpoint_name(self) -> str:
         """The endpoint that was asked."""
         return self._target.endpoint.name
+
+    def meta_in(self, traceparent: str) -> RequestMeta:
+        """What goes to a replica beside the body of a request that belongs to a trace."""
+        return msgspec.structs.replace(self._request, traceparent=traceparent)
 
     @property
     def is_open(self) -> bool:

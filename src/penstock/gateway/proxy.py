@@ -14,7 +14,7 @@ import yarl
 from penstock.domain.errors import TemporarilyUnavailable
 from penstock.gateway.credentials import without_session
 from penstock.gateway.exchange import Exchange
-from penstock.wire.messages import CLIENT_HOST_HEADER, CREDENTIAL_HEADER, PRINCIPAL_HEADER
+from penstock.wire.messages import CLIENT_ADDRESS_HEADER, CLIENT_HOST_HEADER, CREDENTIAL_HEADER, PRINCIPAL_HEADER
 
 _HIGH_WATER_BYTES = 256 << 10
 _CHUNK_BYTES = 64 << 10
@@ -47,9 +47,15 @@ class Upstream:
     ) -> None:
         """`authorization` is what the server itself wants to see; the client's own is meant for us and stays here."""
         self.name = name
+        self.passed_on = 0
+        """Requests that it was given."""
         self._authorization = authorization
         self._session = session
         self._base = base_url.rstrip("/")
+
+    async def close(self) -> None:
+        """Close all connections to it."""
+        await self._session.close()
 
     def pass_on(
         self,
@@ -68,6 +74,7 @@ class Upstream:
             credential: the digest of what they showed, if the server is to know.
             headers: what the answer is to bear in place of what the server says under these names.
         """
+        self.passed_on += 1
         own = [(PRINCIPAL_HEADER, principal), (CREDENTIAL_HEADER, credential)]
         told = [(name, value) for name, value in own if value is not None]
         return PassedOn(exchange, self, yarl.URL(self._base + target, encoded=True), told, headers)
@@ -83,7 +90,7 @@ class Upstream:
         ]
         headers = [pair for pair in headers if not _is_own_origin(pair, exchange)]
         if told:
-            headers += told
+            headers += [*told, (CLIENT_ADDRESS_HEADER, exchange.client_address)]
             headers += [
                 (CLIENT_HOST_HEADER, value.decode("latin-1"))
                 for name, value in exchange.headers

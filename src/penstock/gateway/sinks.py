@@ -15,21 +15,22 @@ class Discard:
 
     def __init__(self, exchange: Exchange, error: PenstockError, headers: Mapping[str, str] | None = None) -> None:
         self._exchange = exchange
-        self._error = error
+        self.error = error
+        """What it answers with."""
         self._headers = headers
         self._size = 0
         if exchange.expects_continue or (exchange.content_length or 0) > self.MAX_BYTES:
-            self._exchange.refuse(self._error, self._headers)
+            self._exchange.refuse(self.error, self._headers)
 
     def feed(self, data: bytes) -> None:
         """Count and drop."""
         self._size += len(data)
         if self._size > self.MAX_BYTES:
-            self._exchange.refuse(self._error, self._headers)
+            self._exchange.refuse(self.error, self._headers)
 
     def complete(self) -> None:
         """Answer."""
-        self._exchange.refuse(self._error, self._headers)
+        self._exchange.refuse(self.error, self._headers)
 
     def abandon(self) -> None:
         """Nothing to undo."""

@@ -9,13 +9,11 @@ import os
 import time
 
 from penstock.faults import fault_point
-from penstock.gateway.load import LoadMeter
+from penstock.gateway.reporting import MakeReport
 from penstock.gateway.table import CurrentTable
-from penstock.spool.tally import Tally
 from penstock.wire.messages import (
     MAX_LINE_BYTES,
     Acknowledge,
-    Report,
     Subscribe,
     encode_line,
     push_line,
@@ -30,19 +28,19 @@ _REPORT_EVERY_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-async def follow_tables(sockets: SocketFolder, table: CurrentTable, meter: LoadMeter, tally: Tally) -> None:
+async def follow_tables(sockets: SocketFolder, table: CurrentTable, report: MakeReport) -> None:
     """Runs until it is cancelled."""
     while True:
         try:
-            await _follow_once(sockets, table, meter, tally)
+            await _follow_once(sockets, table, report)
         except OSError as exc:
             _log.debug("the control plane is away: %s", exc)
         await asyncio.sleep(_RETRY_S)
 
 
-async def _follow_once(sockets: SocketFolder, table: CurrentTable, meter: LoadMeter, tally: Tally) -> None:
+async def _follow_once(sockets: SocketFolder, table: CurrentTable, report: MakeReport) -> None:
     reader, writer = await asyncio.open_unix_connection(sockets.address(ROUTING), limit=MAX_LINE_BYTES)
-    reporting = asyncio.create_task(_report(writer, table, meter, tally), name="report load")
+    reporting = asyncio.create_task(_report(writer, report), name="report load")
     try:
         writer.write(encode_line(Subscribe(os.getpid(), table.version or 0)))
         while (message := await read_message(reader, tables)) is not None:
@@ -56,9 +54,7 @@ async def _follow_once(sockets: SocketFolder, table: CurrentTable, meter: LoadMe
         writer.close()
 
 
-async def _report(writer: asyncio.StreamWriter, table: CurrentTable, meter: LoadMeter, tally: Tally) -> None:
+async def _report(writer: asyncio.StreamWriter, report: MakeReport) -> None:
     while not writer.is_closing():
         await asyncio.sleep(_REPORT_EVERY_S)
-        now_s = time.monotonic()
-        report = Report(meter.last_minute(now_s), table.demands(now_s), tally.unplaced())
-        push_line(writer, encode_line(report))
+        push_line(writer, encode_line(report(time.monotonic())))

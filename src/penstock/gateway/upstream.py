@@ -214,6 +214,7 @@ class ReplicaLink:
         """
         calls = self._calls
         has_room = False
+        now_s = 0.0
         try:
             for kind, request_id, payload in frames:
                 call = calls.get(request_id)
@@ -223,7 +224,8 @@ class ReplicaLink:
                     call.take(payload)
                 elif kind == _STARTED:
                     if call.state is _SENT:
-                        call.start(self._is_idempotent)
+                        now_s = now_s or time.monotonic()  # once for all that have begun together
+                        call.start(self._is_idempotent, now_s)
                 elif kind == _HEAD:
                     call.begin(_head(payload), self.slot)
                 else:

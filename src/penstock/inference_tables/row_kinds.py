@@ -10,15 +10,17 @@ import msgspec
 
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.table_name import TableName, parse_table_name
+from penstock.inference_tables.audit import AUDIT
 from penstock.inference_tables.feedback import FEEDBACK
 from penstock.inference_tables.legacy_payload import LEGACY_PAYLOAD
 from penstock.inference_tables.payload import PAYLOAD
 from penstock.inference_tables.table_kind import BadRow, Row, TableKind
 from penstock.inference_tables.usage import ENDPOINT_USAGE, SERVED_ENTITIES
-from penstock.wire import served_entity_row
+from penstock.wire import audit, served_entity_row
 
 ROW_KINDS: tuple[tuple[re.Pattern[str], TableKind], ...] = (
     (re.compile(re.escape(served_entity_row.TABLE)), SERVED_ENTITIES),
+    (re.compile(re.escape(audit.TABLE)), AUDIT),
     (re.compile(r".+\..+\..*_feedback"), FEEDBACK),
 )
 """Names of tables, whole, and their kinds; the first that matches counts."""

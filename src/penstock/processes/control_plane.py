@@ -20,6 +20,7 @@ from penstock.catalog.home import HomeSource, State
 from penstock.client.feedback_check import find_unmatched
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.audit import Audit
 from penstock.control.autoscaler import Autoscaler
 from penstock.control.catalog import Catalog
 from penstock.control.clock import now_ms
@@ -31,7 +32,8 @@ from penstock.control.feedback import FeedbackBox
 from penstock.control.follower import Follower
 from penstock.control.history import History
 from penstock.control.housekeeping import Housekeeping
-from penstock.control.load import Loads, Usages
+from penstock.control.load import Loads
+from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
 from penstock.control.not_logged import NotLogged
 from penstock.control.permissions import Permissions
@@ -41,6 +43,7 @@ from penstock.control.reconciler import Reconciler
 from penstock.control.secrets import Secrets
 from penstock.control.served_entities import ServedEntities
 from penstock.control.sessions import Sessions
+from penstock.control.stack_metrics import StackMetricsSource
 from penstock.control.table_watch import TableWatch
 from penstock.control.tokens import Tokens, issue_token
 from penstock.control.unmatched_feedback import UnmatchedFeedback
@@ -55,6 +58,7 @@ from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
+from penstock.stores.metric_points import MetricPoints
 from penstock.stores.secrets import SecretStore
 from penstock.stores.tables import TableStore
 from penstock.wire.endpoint_settings import inference_log, payload_of
@@ -95,7 +99,7 @@ def main() -> None:
 
 
 @asynccontextmanager
-async def _running(
+async def _running(  # noqa: PLR0915 - a list of parts
     launch: ControlPlaneLaunch, home: Home, database: Database, secrets: Secrets
 ) -> AsyncIterator[Parts]:
     sockets = SocketFolder(home.run)
@@ -120,9 +124,10 @@ async def _running(
         queue.add([*(endpoint.name for endpoint in database.endpoints()), *cluster.endpoint_names()])
 
     def on_report(gateway_pid: int, report: Report, now_s: float) -> None:
-        loads.take(gateway_pid, report.loads, now_s)
+        loads.take(gateway_pid, report, now_s)
         autoscaler.take(gateway_pid, report.demands, now_s)
         not_logged.take(gateway_pid, report.not_logged)
+        audit.failures(report.failures, report.untold_failures)
 
     def on_scaled(names: Iterable[str]) -> None:
         publisher.publish()
@@ -134,11 +139,13 @@ async def _running(
         asyncio.get_running_loop().call_soon,
         sync_s=launch.spool.sync_s,
     )
+    audit = Audit(spool, database, workspace_id(home.path))
     loads = Loads()
-    usages = Usages(cluster.replica_pids)
+    metrics = Metrics(cluster, loads)
     publisher = Publisher(home.table_file, build, cluster.gateway_pids, on_settled=wake_all, on_report=on_report)
     event_store = EventStore(database.engine)
     events = Events(event_store)
+    metric_history = MetricHistory(database, metrics, loads, MetricPoints.open(home.metrics_database), (loads, events))
     unmatched = UnmatchedFeedback(
         home.warehouse,
         home.feedback_checked,
@@ -150,7 +157,7 @@ async def _running(
     not_logged = NotLogged(home.spool, events.record, cluster.gateway_pids)
     scales = publisher.scales()
     autoscaler = Autoscaler(database, cluster, launch.limits, scales, on_scaled, events.record)
-    reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, launch.limits, scales, home.logs)
+    reconciler = Reconciler(database, cluster, supervisor, publisher, secrets, audit, launch.limits, scales, home.logs)
     housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
     table_watch = TableWatch(home.table_states, database.endpoints, inference_log, events.record)
     queue = KeyedQueue(reconciler.reconcile)
@@ -167,9 +174,7 @@ async def _running(
         queue.add(names)
         loops.create_task(publisher.gateways_changed())
 
-    connector = None if launch.tracking_uri else aiohttp.UnixConnector(sockets.address(MLFLOW))
-    headers = {"authorization": launch.tracking_authorization} if launch.tracking_authorization else {}
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session, asyncio.TaskGroup() as loops:
+    async with _tracking_session(launch, sockets) as session, asyncio.TaskGroup() as loops:
         registry = Registry(session, launch.tracking_uri or "http://localhost")
         publisher.publish()
         permissions = Permissions(database, publisher)
@@ -178,30 +183,35 @@ async def _running(
             loops.create_task(cluster.follow(on_change), name="follow the supervisor"),
             loops.create_task(publisher.serve(socket.socket(fileno=launch.routing_fd)), name="serve gateways"),
             loops.create_task(queue.run(), name="reconcile"),
-            loops.create_task(usages.follow(), name="sample replicas"),
+            loops.create_task(metrics.follow(), name="sample replicas"),
             loops.create_task(follower.run(), name="follow aliases"),
             loops.create_task(sweep_environments(database, Environments(home.environments)), name="sweep environments"),
             loops.create_task(autoscaler.run(), name="scale"),
             loops.create_task(housekeeping.run(), name="clean up"),
+            loops.create_task(metric_history.run(), name="keep the past of metrics"),
             loops.create_task(_served_entities(home, database, spool).run(), name="tell served entities"),
             loops.create_task(not_logged.run(), name="look for what is not logged"),
             loops.create_task(unmatched.run(), name="look for feedback to nothing"),
             loops.create_task(table_watch.run(), name="watch tables"),
         ]
+        endpoints = Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits)
         yield Parts(
-            endpoints=Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits),
+            endpoints=endpoints,
             history=History(
                 database, HistoryStore(database.engine), event_store, registry, publisher, secrets, queue.add
             ),
             permissions=permissions,
             secrets=secrets,
+            audit=audit,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
             catalog=Catalog(
                 HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
             ),
             table_watch=table_watch,
-            metrics=Metrics(cluster, loads, usages),
+            metrics=metrics,
+            metric_history=metric_history,
+            stack_metrics=StackMetricsSource(endpoints, metrics, loads, events, supervisor, spool),
             not_logged=not_logged,
             feedback=FeedbackBox(spool),
             registry=registry,
@@ -216,6 +226,13 @@ async def _running(
             task.cancel()
         spool.close()
         await supervisor.close()
+        metric_history.close()
+
+
+def _tracking_session(launch: ControlPlaneLaunch, sockets: SocketFolder) -> aiohttp.ClientSession:
+    connector = None if launch.tracking_uri else aiohttp.UnixConnector(sockets.address(MLFLOW))
+    headers = {"authorization": launch.tracking_authorization} if launch.tracking_authorization else {}
+    return aiohttp.ClientSession(connector=connector, headers=headers)
 
 
 def _served_entities(home: Home, database: Database, spool: SpoolWriter) -> ServedEntities:

@@ -7,6 +7,8 @@ import random
 import signal
 import socket
 import ssl
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import aiohttp
@@ -25,11 +27,13 @@ from penstock.gateway.invocations import Invocations
 from penstock.gateway.load import LoadMeter
 from penstock.gateway.patience import Limits
 from penstock.gateway.proxy import Upstream
+from penstock.gateway.reporting import Reporter
 from penstock.gateway.resends import Orphans
 from penstock.gateway.siblings import Siblings
 from penstock.gateway.subscription import follow_tables
 from penstock.gateway.table import CurrentTable
-from penstock.processes.launch import GatewayLaunch, begin, report_ready
+from penstock.gateway.tracing import Exporter, Tracing
+from penstock.processes.launch import GatewayLaunch, begin, report_failure, report_ready
 from penstock.processes.tls import server_context
 from penstock.settings import Home
 from penstock.spool.writer import SpoolWriter
@@ -47,10 +51,30 @@ _log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run one gateway until SIGTERM."""
-    uvloop.run(_serve(begin(GatewayLaunch)))
+    launch = begin(GatewayLaunch)
+    try:
+        exporter = _exporter(launch)
+    except ImportError:
+        report_failure(launch, "PENSTOCK_OTLP_ENDPOINT is set, which needs pip install 'penstock[otel]'.")
+        sys.exit(1)
+    uvloop.run(_serve(launch, exporter))
+    if exporter is not None:
+        exporter.close()
 
 
-async def _serve(launch: GatewayLaunch) -> None:
+def _exporter(launch: GatewayLaunch) -> Exporter | None:
+    """What sends traces, if they are wanted.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    if not launch.otlp_endpoint:
+        return None
+    exporter: Exporter = import_module("penstock.gateway.otlp").OtlpExporter(launch.otlp_endpoint, launch.name)
+    return exporter
+
+
+async def _serve(launch: GatewayLaunch, exporter: Exporter | None) -> None:
     home = Home(Path(launch.home))
     sockets = SocketFolder(home.run)
     supervisor = SupervisorClient(sockets)
@@ -71,13 +95,19 @@ async def _serve(launch: GatewayLaunch) -> None:
     announcer = Announcer(orphans)
     siblings = Siblings(sockets, launch.siblings)
     spool = SpoolWriter(home.spool / launch.name, launch.spool.max_bytes, loop.call_soon, sync_s=launch.spool.sync_s)
-    control_plane = _session(sockets.address(CONTROL_PLANE))
-    mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
+    upstreams = _upstreams(launch, sockets)
     gateway = Gateway(
         table,
-        Invocations(table, random.random, meter, orphans, siblings, Captures(spool, launch.log_max_body_bytes)),
-        Upstream("control plane", control_plane, "http://localhost"),
-        Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
+        Invocations(
+            table,
+            random.random,
+            meter,
+            orphans,
+            siblings,
+            Captures(spool, launch.log_max_body_bytes),
+            Tracing(exporter, launch.trace_fraction),
+        ),
+        *upstreams,
         is_secure=launch.tls is not None,
     )
     routes = CrossOrigin(launch.cors_origins, gateway.begin).begin if launch.cors_origins else gateway.begin
@@ -102,7 +132,8 @@ async def _serve(launch: GatewayLaunch) -> None:
     siblings.follow()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, meter, spool.tally), clients.watch())]
+    report = Reporter(table, meter, clients, spool, upstreams, gateway.refusals).report
+    tasks = [asyncio.create_task(work) for work in (follow_tables(sockets, table, report), clients.watch())]
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
@@ -122,8 +153,8 @@ async def _serve(launch: GatewayLaunch) -> None:
         task.cancel()
     await table.close()
     await supervisor.close()
-    await control_plane.close()
-    await mlflow.close()
+    for upstream in upstreams:
+        await upstream.close()
 
 
 def _recycling(supervisor: SupervisorClient) -> Recycle:
@@ -134,6 +165,15 @@ def _recycling(supervisor: SupervisorClient) -> Recycle:
             _log.error("slot %s hangs and cannot be replaced: %s", slot, exc)
 
     return recycle
+
+
+def _upstreams(launch: GatewayLaunch, sockets: SocketFolder) -> tuple[Upstream, Upstream]:
+    """The control plane and the MLflow server."""
+    mlflow = _session(None if launch.tracking_uri else sockets.address(MLFLOW))
+    return (
+        Upstream("control plane", _session(sockets.address(CONTROL_PLANE)), "http://localhost"),
+        Upstream("MLflow server", mlflow, launch.tracking_uri or "http://localhost", launch.tracking_authorization),
+    )
 
 
 def _session(unix_address: str | None) -> aiohttp.ClientSession:

@@ -54,6 +54,9 @@ class GatewayLaunch(Launch, frozen=True, kw_only=True):
     log_max_body_bytes: int
     tracking_uri: str | None
     tracking_authorization: str | None
+    otlp_endpoint: str = ""
+    """Of a collector of traces; without one none are made."""
+    trace_fraction: float = 1.0
 
 
 class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):

@@ -145,6 +145,8 @@ class Plans:
                 spool=self._spool((_SPOOL_PARTS - 1) / _SPOOL_PARTS / settings.gateways),
                 tracking_authorization=settings.tracking_authorization,
                 tracking_uri=settings.tracking_uri,
+                otlp_endpoint=settings.otlp_endpoint,
+                trace_fraction=settings.trace_fraction,
             ),
         )
 

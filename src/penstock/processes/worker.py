@@ -14,6 +14,7 @@ from penstock.domain.model_traits import ModelTraits
 from penstock.domain.served_entity import ModelVersion
 from penstock.faults import fault_point
 from penstock.flavors.pyfunc import one_line, root_cause
+from penstock.flavors.traces import keeps_traces_apart, within_trace
 from penstock.processes.check_plan import plan_for
 from penstock.processes.launch import WorkerLaunch, begin, forget_instructions, report_failure, report_ready
 from penstock.processes.model_environment import EnvironmentUnusable, settle
@@ -76,6 +77,7 @@ def main(*, is_forked: bool = False) -> None:
         is_idempotent=is_idempotent,
         batch_model=checked.fast_path,
         spin_us=int(own.get("PENSTOCK_SPIN_US", 0)),
+        within=within_trace if keeps_traces_apart() else None,
     ).run()
 
 

@@ -76,6 +76,8 @@ class RequestMeta(msgspec.Struct, frozen=True, omit_defaults=True):
     api: Api = Api.INVOCATIONS
     request_id: str = ""
     endpoint: str = ""
+    traceparent: str = ""
+    """The trace that it belongs to, as W3C Trace Context writes it."""
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -95,6 +97,20 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     usage_context: dict[str, str] | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+
+
+def execution_us(end: bytes) -> int:
+    """What an END payload tells of the execution, for whoever reads tens of thousands a second; 0 if it is none.
+
+    It is the first field of `End`, and nothing but a number: a comma or the end of the document follows.
+    """
+    try:
+        return int(end[_EXECUTION_AT : end.find(b",")])  # without a comma up to the last byte, which is a brace
+    except ValueError:
+        return 0
+
+
+_EXECUTION_AT = len(b'{"execution_us":')
 
 
 class Error(msgspec.Struct, frozen=True):

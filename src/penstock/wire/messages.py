@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import msgspec
 
-from penstock.domain.load import EntityLoad
+from penstock.domain.audit import AuthenticationFailure
+from penstock.domain.load import EntityLoad, GatewayLoad
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.routing import RoutingTable
@@ -22,6 +23,8 @@ PRINCIPAL_HEADER = "x-penstock-principal"
 """Header in which a gateway tells the control plane who asks; clients cannot send it."""
 CREDENTIAL_HEADER = "x-penstock-credential"
 """Header in which a gateway tells the control plane the digest of the token or session id that a request bore."""
+CLIENT_ADDRESS_HEADER = "x-penstock-address"
+"""Header in which a gateway tells the control plane from where the client reached us."""
 CLIENT_HOST_HEADER = "x-penstock-host"
 """Header in which a gateway tells the control plane by which name the client reached us."""
 MAX_LINE_BYTES = 64 << 20
@@ -155,6 +158,13 @@ class Report(msgspec.Struct, tag=True, frozen=True):
     loads: list[EntityLoad]
     demands: dict[str, float] = {}
     """Calls waiting or at work, on average since the last report, by deployment; none where there were none."""
+    news: list[EntityLoad] = []
+    """What was asked since the last report."""
+    gateway: GatewayLoad = GatewayLoad()
+    failures: list[AuthenticationFailure] = []
+    """Requests without valid credentials since the last report."""
+    untold_failures: int = 0
+    """How many more of these there were."""
     not_logged: dict[str, int] = {}
     """Requests, by the id of their endpoint, that were answered and not logged, and of which no file beside the spool
     tells: it could not be made."""

@@ -5,13 +5,14 @@ the time at which it was taken. A metric that does not apply is left out and not
 """
 
 from collections.abc import Iterable
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from penstock.domain.load import BOUNDS_MS, EntityLoad, EntityUsage
+from penstock.domain.load import BOUNDS_MS, EntityLoad, EntityUsage, Times
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -50,14 +51,22 @@ def _families(endpoint: str, loads: list[EntityLoad], usages: list[EntityUsage],
                 family.add_metric([endpoint, entity], value, timestamp=now_s)
         return family
 
-    latency = HistogramMetricFamily("request_latency_ms", "Time to the answer, milliseconds.", labels=_LABELS)
-    for load in loads:
-        running = 0
-        buckets = []
-        for bound, count in zip((*map(str, BOUNDS_MS), "+Inf"), load.buckets, strict=True):
-            running += count
-            buckets.append((bound, running))
-        latency.add_metric([endpoint, load.entity], buckets=buckets, sum_value=load.sum_ms, timestamp=now_s)
+    def histogram(name: str, text: str, times: Iterable[tuple[str, Times]]) -> Metric:
+        family = HistogramMetricFamily(name, text, labels=_LABELS)
+        for entity, measured in times:
+            family.add_metric(
+                [endpoint, entity], buckets=_cumulative(measured), sum_value=measured.sum_ms, timestamp=now_s
+            )
+        return family
+
+    def spread(name: str, text: str, field: str) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=(*_LABELS, "statistic"))
+        for usage in usages:
+            for statistic in ("avg", "min", "max") if usage.gpu is not None else ():
+                value = getattr(getattr(usage.gpu, field), statistic)
+                family.add_metric([endpoint, usage.entity, statistic], value, timestamp=now_s)
+        return family
+
     return [
         gauge("cpu_usage_percentage", "Mean CPU use of the replicas, of a core.", _of(usages, "cpu_percent")),
         gauge("mem_usage_percentage", "Mean memory use of the replicas.", _of(usages, "memory_percent")),
@@ -69,8 +78,17 @@ def _families(endpoint: str, loads: list[EntityLoad], usages: list[EntityUsage],
         gauge("request_count_total", "Requests.", ((load.entity, load.requests) for load in loads)),
         gauge("request_4xx_count_total", "Refused requests.", ((load.entity, load.client_errors) for load in loads)),
         gauge("request_5xx_count_total", "Failed requests.", ((load.entity, load.server_errors) for load in loads)),
-        latency,
+        spread("gpu_usage_percentage", "Use of the replicas' GPUs.", "busy_percent"),
+        spread("gpu_mem_usage_percentage", "Memory in use of the replicas' GPUs.", "memory_percent"),
+        histogram("request_latency_ms", "Time to the answer.", ((load.entity, load.latency) for load in loads)),
+        histogram("model_queue_time_ms", "Time until the model began.", ((load.entity, load.queue) for load in loads)),
+        histogram("model_prediction_latency_ms", "Time of the model.", ((load.entity, load.model) for load in loads)),
     ]
+
+
+def _cumulative(times: Times) -> list[tuple[str, float]]:
+    """How many were at most each bound."""
+    return list(zip((*map(str, BOUNDS_MS), "+Inf"), accumulate(times.buckets), strict=True))
 
 
 def _of(usages: list[EntityUsage], name: str) -> Iterable[tuple[str, float | None]]:

@@ -20,8 +20,9 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -73,6 +74,9 @@ _REQUEST, _STARTED, _CANCEL = int(FrameType.REQUEST), FrameType.STARTED, int(Fra
 
 _log = logging.getLogger(__name__)
 
+Within = Callable[[str], AbstractContextManager[None]]
+"""What is done inside of it belongs to the trace that a `traceparent` names."""
+
 
 @dataclass(eq=False, slots=True)
 class _Peer:
@@ -116,6 +120,7 @@ class Server:
         is_idempotent: bool = False,
         batch_model: BatchModel | None = None,
         spin_us: int = 0,
+        within: Within | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -126,7 +131,9 @@ class Server:
             is_idempotent: whether a request may be begun a second time.
             batch_model: the same model, if it can be asked several queries at a time.
             spin_us: for how long to look for the next request before sleeping: waking up takes longer than looking.
+            within: has what the model does belong to a trace.
         """
+        self._within = within
         self._listener = listener
         self._is_idempotent = is_idempotent
         self._spin_ns = spin_us * 1000
@@ -234,7 +241,7 @@ class Server:
             for kind, request_id, payload in peer.decoder.cut(bytes(self._bytes[:count])):
                 if kind == _REQUEST:
                     meta, body = split_request(payload)
-                    query = Query(body, meta.content_type, meta.api, meta.request_id, meta.endpoint)
+                    query = Query(body, meta.content_type, meta.api, meta.request_id, meta.endpoint, meta.traceparent)
                     self._waiting.append(_Job(peer, request_id, query))
                 elif kind == _CANCEL:
                     self._cancel(peer, request_id)
@@ -290,6 +297,14 @@ class Server:
             self._running.difference_update(jobs)
 
     def _answer(self, jobs: list[_Job]) -> Sequence[Answer | AnswerStream]:
+        """Answer these. What is asked alone is asked within its trace: a model may add to it."""
+        traceparent = jobs[0].query.traceparent if len(jobs) == 1 else ""
+        if not traceparent or self._within is None:
+            return self._ask(jobs)
+        with self._within(traceparent):
+            return self._ask(jobs)
+
+    def _ask(self, jobs: list[_Job]) -> Sequence[Answer | AnswerStream]:
         if self._batch_model is None:
             return [self._model(job.query) for job in jobs]
         return self._batch_model.answer_all([job.query for job in jobs])

@@ -54,7 +54,7 @@ class Bench:
         self.orphans = Orphans(asyncio.get_running_loop().call_later)
         self.counted: list[int] = []
 
-    def count(self, status: int, seconds: float) -> None:
+    def count(self, status: int, seconds: float, _queued_s: float | None, _notes: bytes) -> None:
         """What the load meter would count."""
         self.counted.append(status)
 

@@ -186,7 +186,7 @@ def test_what_a_replica_died_of_is_not_told_as_one_that_may_be_begun_again() -> 
     orphans = Orphans(FakeClock().later)
     for has_ended_a_replica in (False, True):
         call, exchange = make_call(stand_in=partial(orphans.adopt, ASKED))
-        call.start(is_idempotent=True)
+        call.start(is_idempotent=True, now_s=0.0)
         call.watch(call.outlive_recipient)  # type: ignore[arg-type]
         if has_ended_a_replica:
             assert call.retry_alone()
@@ -207,7 +207,7 @@ class Household:
         client = FakeExchange()
         if not self.orphans.join(ASKED, body, client):
             call, client = make_call(
-                body, on_end=lambda status, _s: self.counted.append(status), stand_in=partial(self.orphans.adopt, ASKED)
+                body, on_end=lambda status, *_: self.counted.append(status), stand_in=partial(self.orphans.adopt, ASKED)
             )
             self.backend.submit(call)
         return client

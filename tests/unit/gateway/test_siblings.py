@@ -49,7 +49,7 @@ class Holder:
         """A client leaves what a replica has begun."""
         call, exchange = make_call(body, stand_in=partial(self.orphans.adopt, ASKED))
         call.send()
-        call.start(is_idempotent=is_idempotent)
+        call.start(is_idempotent=is_idempotent, now_s=0.0)
         call.watch(call.outlive_recipient)  # type: ignore[arg-type]
         exchange.leave()
         return call
