@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
+from penstock.control.catalog import Catalog
 from penstock.control.endpoints import Endpoints
 from penstock.control.feedback import FeedbackBox
 from penstock.control.history import History
@@ -17,7 +18,6 @@ from penstock.control.permissions import Permissions
 from penstock.control.secrets import Secrets
 from penstock.control.sessions import Sessions
 from penstock.control.table_watch import TableWatch
-from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens
 from penstock.domain.errors import Unauthenticated
 from penstock.domain.limits import Limits
@@ -34,7 +34,7 @@ class Parts:
     secrets: Secrets
     tokens: Tokens
     sessions: Sessions
-    tables: Tables
+    catalog: Catalog
     metrics: Metrics
     not_logged: NotLogged
     feedback: FeedbackBox

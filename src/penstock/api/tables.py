@@ -23,7 +23,7 @@ class RegisterTable(In):
 @router.get("")
 async def list_tables(context: Context, caller: Caller) -> dict[str, Any]:
     """List the tables and views that the caller may see."""
-    return {"tables": [encode_table(table) for table in context.tables.visible(caller)]}
+    return {"tables": [encode_table(table) for table in context.catalog.visible(caller)]}
 
 
 @router.post("", openapi_extra=documented(RegisterTable))
@@ -31,18 +31,18 @@ async def register_table(
     context: Context, caller: Caller, body: Annotated[RegisterTable, Depends(body_of_type(RegisterTable))]
 ) -> dict[str, Any]:
     """Give a Delta table that lies outside of the warehouse folder a name."""
-    return encode_table(context.tables.register(body.name, body.path, caller))
+    return encode_table(context.catalog.register(body.name, body.path, caller))
 
 
 @router.get("/{name}")
 async def get_table(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Where a table lies; of one that an endpoint logs to, also the signatures of the models that it tells of."""
-    table = context.tables.get(name, caller)
-    return {**encode_table(table), "models": encode_models(context.tables.models(table.name))}
+    table = context.catalog.get(name, caller)
+    return {**encode_table(table), "models": encode_models(context.catalog.models(table.name))}
 
 
 @router.delete("/{name}")
 async def unregister_table(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Take the name from a registered table; the Delta table stays as it is."""
-    context.tables.unregister(name, caller)
+    context.catalog.unregister(name, caller)
     return {}

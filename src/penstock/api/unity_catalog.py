@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from penstock.api.context import Caller, Context, Parts
 from penstock.catalog.delta import describe
-from penstock.domain.catalog import Table, TableKind
+from penstock.domain.catalog import Table, TableType
 from penstock.domain.errors import (
     CatalogDoesNotExist,
     InvalidParameterValue,
@@ -86,8 +86,8 @@ async def list_tables(
     _check_schema(context, caller, catalog, schema)
     tables = {
         table.name.table: table
-        for table in context.tables.visible(caller)
-        if table.name.parts[:2] == (catalog, schema) and table.kind is not TableKind.VIEW
+        for table in context.catalog.visible(caller)
+        if table.name.parts[:2] == (catalog, schema) and table.kind is not TableType.VIEW
     }
     names, more = page(sorted(tables), max_results, page_token)
     infos = await asyncio.to_thread(_infos, [tables[name] for name in names], omits_columns=omit_columns)
@@ -144,7 +144,7 @@ _HERE = (
 def _schemas(context: Parts, caller: str) -> dict[str, set[str]]:
     """The schemas that there are for a caller, by catalog; the default ones always."""
     found = {DEFAULT_CATALOG: {DEFAULT_SCHEMA}}
-    for table in context.tables.visible(caller):
+    for table in context.catalog.visible(caller):
         found.setdefault(table.name.catalog, set()).add(table.name.schema)
     return found
 
@@ -163,8 +163,8 @@ def _check_schema(context: Parts, caller: str, catalog: str, schema: str) -> Non
 def _table(context: Parts, caller: str, full_name: str) -> Table:
     name = TableName(*_parts(full_name, _TABLE_PARTS, "catalog.schema.table"))
     _check_schema(context, caller, name.catalog, name.schema)
-    for table in context.tables.visible(caller):
-        if table.name == name and table.kind is not TableKind.VIEW:
+    for table in context.catalog.visible(caller):
+        if table.name == name and table.kind is not TableType.VIEW:
             return table
     raise TableDoesNotExist(f"Table '{name}' does not exist.")
 

@@ -1,4 +1,4 @@
 """The catalog: Delta tables by their names, SQL over them, what was logged of predictions as typed rows.
 
-Programs begin at `penstock.catalog.tables.open_home`.
+Programs begin at `penstock.catalog.local.open_home`.
 """

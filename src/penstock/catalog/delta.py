@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -44,6 +46,32 @@ def describe(name: str, path: str) -> Described:
         dict(metadata.configuration),
         metadata.created_time,
     )
+
+
+def vacuum(name: str, path: str, retain_hours: int | None, *, is_dry_run: bool) -> list[str]:
+    """Delete files that only versions need which are older than that; returns their names.
+
+    Files that no version has ever named are left: a writer may be about to commit them.
+
+    Args:
+        name: of the table, for messages.
+        path: its folder.
+        retain_hours: None for what the table's own properties say, a week by default.
+        is_dry_run: only look.
+
+    Raises:
+        TableDoesNotExist: there is no table.
+        ResourceConflict: it cannot be read, or files cannot be deleted.
+    """
+    table = open_table(name, path)
+    try:
+        named = table.vacuum(retain_hours, dry_run=True, enforce_retention_duration=False)
+        files = [file for file in named if (Path(path) / unquote(file)).exists()]  # others went long ago
+        if files and not is_dry_run:
+            table.vacuum(retain_hours, dry_run=False, enforce_retention_duration=False)
+        return files
+    except (DeltaError, OSError, ValueError) as exc:
+        raise unreadable(name, path, exc) from exc
 
 
 def open_table(name: str, path: str) -> DeltaTable:

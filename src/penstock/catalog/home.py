@@ -17,7 +17,7 @@ from penstock.stores.database import Database
 from penstock.stores.history import HistoryStore
 from penstock.stores.model_files import read_signature
 from penstock.stores.tables import TableStore
-from penstock.wire.endpoint_settings import inference_table
+from penstock.wire.endpoint_settings import payload_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,7 @@ class HomeSource:
     def payload_tables(self) -> list[PayloadTable]:
         """The tables that endpoints log to."""
         endpoints = [] if self._state is None else self._state.database.endpoints()
-        return [
-            PayloadTable(name, endpoint.name)
-            for endpoint in endpoints
-            if (name := inference_table(endpoint.ai_gateway)) is not None
-        ]
+        return [PayloadTable(name, endpoint.name) for endpoint in endpoints for name in payload_tables(endpoint)]
 
     def models(self, payload: TableName) -> dict[str, Signature]:
         """Signatures by id of the served entity, and by `name/version` of the model, the newest first.
@@ -76,7 +72,7 @@ class HomeSource:
         found: dict[str, Signature] = {}
         endpoints = [] if self._state is None else self._state.database.endpoints()
         for endpoint in endpoints:
-            if inference_table(endpoint.ai_gateway) == payload:
+            if payload in payload_tables(endpoint):
                 self._collect(endpoint, found)
         return found
 

@@ -13,7 +13,7 @@ from penstock.catalog.dialect import catalog_alias, mentions, translate
 from penstock.catalog.engine import connect, lock, quoted, scan
 from penstock.catalog.ports import Source
 from penstock.catalog.typed_view import create_views
-from penstock.domain.catalog import JOINED_SUFFIX, PAYLOAD_SUFFIX, VIEW_SUFFIX, Table, TableKind, payload_of
+from penstock.domain.catalog import JOINED_SUFFIX, PAYLOAD_SUFFIX, VIEW_SUFFIX, Table, TableType, payload_of
 from penstock.domain.errors import InternalError, InvalidParameterValue, NotSupported, PenstockError, TableDoesNotExist
 from penstock.domain.joined_view import joined_view
 from penstock.domain.table_name import DEFAULT_CATALOG, DEFAULT_SCHEMA, TableName
@@ -55,7 +55,7 @@ def run(source: Source, sql: str) -> Rows:
 def create(connection: duckdb.DuckDBPyConnection, source: Source, table: Table) -> None:
     """Make a table of the catalog known to a connection, under its name."""
     payload = payload_of(table.name)
-    if table.kind is TableKind.VIEW and payload is not None:
+    if table.kind is TableType.VIEW and payload is not None:
         stem = payload.table.removesuffix(PAYLOAD_SUFFIX)
 
         def named(suffix: str) -> str:

@@ -1,14 +1,10 @@
 """A running stack as a source of tables: asked over its API, it shows what the token may see."""
 
-from urllib.parse import quote
-
 from penstock.client.api import ApiClient
 from penstock.domain.catalog import Table
 from penstock.domain.signature import Signature
 from penstock.domain.table_name import TableName
-from penstock.wire.tables import decode_models, decode_table
-
-TABLES = "/api/2.0/penstock/tables"
+from penstock.wire.tables import TABLES, decode_models, decode_table, table_path
 
 
 class StackSource:
@@ -24,8 +20,3 @@ class StackSource:
     def models(self, payload: TableName) -> dict[str, Signature]:
         """The signatures of models that a payload table tells of, the newest first."""
         return decode_models(self._api.call("GET", table_path(str(payload)))["models"])
-
-
-def table_path(name: str) -> str:
-    """The route of a table."""
-    return f"{TABLES}/{quote(name, safe='')}"

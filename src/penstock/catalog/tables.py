@@ -1,24 +1,16 @@
-"""Tables of a catalog, as programs use them.
-
->>> from penstock.catalog.tables import open_home
->>> rows = open_home(".penstock").rows("main.default.my-endpoint_view", where="request_date >= date '2026-01-01'")
->>> frame, left_out = rows.to_pandas(), rows.left_out
-"""
+"""What can be done with the tables of a catalog."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from penstock.catalog.delta import describe
-from penstock.catalog.home import HomeSource
 from penstock.catalog.ports import Source
 from penstock.catalog.query import Rows, run
-from penstock.domain.catalog import LEFT_OUT_SUFFIX, VIEW_SUFFIX, Table, TableKind
+from penstock.domain.catalog import LEFT_OUT_SUFFIX, VIEW_SUFFIX, Table, TableType
 from penstock.domain.errors import InvalidParameterValue, TableDoesNotExist
 from penstock.domain.table_name import TableName, parse_table_name
-from penstock.settings import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +31,7 @@ class Shown:
     """What there is to say of one table."""
 
     name: TableName
-    kind: TableKind
+    kind: TableType
     path: str
     version: int | None
     """Of the Delta table; None of a view."""
@@ -80,12 +72,21 @@ class Tables:
     def show(self, name: str) -> Shown:
         """Version, number of rows, columns of a table; raises as `get` does, and ResourceConflict if it is broken."""
         table = self.get(name)
-        is_view = table.kind is TableKind.VIEW
+        is_view = table.kind is TableType.VIEW
         version = None if is_view else describe(str(table.name), table.path).version
-        columns = {row["column_name"]: row["column_type"] for row in self._rows_of(f"DESCRIBE {_in_sql(table.name)}")}
-        (count,) = self._rows_of(f"SELECT count(*) AS n FROM {_in_sql(table.name)}")
+        columns = self.columns(table.name)
+        (count,) = self.numbers(f"SELECT count(*) FROM {in_sql(table.name)}")
         left_out = self._left_out(table.name, "") if is_view and table.name.table.endswith(VIEW_SUFFIX) else None
-        return Shown(table.name, table.kind, table.path, version, count["n"], columns, left_out)
+        return Shown(table.name, table.kind, table.path, version, count, columns, left_out)
+
+    def columns(self, name: TableName) -> dict[str, str]:
+        """Types in SQL by column, in order; raises as `sql` does."""
+        return {row["column_name"]: row["column_type"] for row in self._rows_of(f"DESCRIBE {in_sql(name)}")}
+
+    def numbers(self, statement: str) -> tuple[int, ...]:
+        """The only row of a statement that counts; raises as `sql` does."""
+        (row,) = self._rows_of(statement)
+        return tuple(row.values())
 
     def rows(self, view: str, where: str = "") -> TypedRows:
         """The rows of a view, typed, in memory.
@@ -100,15 +101,15 @@ class Tables:
             TableDoesNotExist: there is none.
         """
         table = self.get(view)
-        if table.kind is not TableKind.VIEW or not table.name.table.endswith(VIEW_SUFFIX):
+        if table.kind is not TableType.VIEW or not table.name.table.endswith(VIEW_SUFFIX):
             raise InvalidParameterValue(f"view: got '{view}'; wanted the name of a view, such as '<prefix>_view'.")
         condition = f" WHERE {where}" if where else ""
-        found = self.sql(f"SELECT * FROM {_in_sql(table.name)}{condition}")
+        found = self.sql(f"SELECT * FROM {in_sql(table.name)}{condition}")
         return TypedRows(pa.Table.from_batches(found.batches, found.schema), self._left_out(table.name, condition))
 
     def _left_out(self, view: TableName, condition: str) -> dict[str, int]:
         stem = view.table.removesuffix(VIEW_SUFFIX)
-        name = _in_sql(TableName(view.catalog, view.schema, stem + LEFT_OUT_SUFFIX))
+        name = in_sql(TableName(view.catalog, view.schema, stem + LEFT_OUT_SUFFIX))
         statement = f"SELECT reason, count(*) AS n FROM {name}{condition} GROUP BY reason ORDER BY n DESC, reason"
         return {row["reason"]: row["n"] for row in self._rows_of(statement)}
 
@@ -116,10 +117,6 @@ class Tables:
         return [row for batch in self.sql(statement).batches for row in batch.to_pylist()]
 
 
-def open_home(path: str | Path = ".penstock") -> Tables:
-    """The tables of a home folder, whether its stack runs or not. Nothing is written."""
-    return Tables(HomeSource.read_only(Home(Path(path).expanduser().resolve())))
-
-
-def _in_sql(name: TableName) -> str:
+def in_sql(name: TableName) -> str:
+    """A name as a statement has it."""
     return ".".join(f"`{part}`" for part in name.parts)

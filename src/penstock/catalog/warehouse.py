@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from penstock.domain.catalog import Table, TableKind
+from penstock.domain.catalog import Table, TableType
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.table_name import TableName, check_name_part
 
@@ -18,7 +18,7 @@ def found_tables(warehouse: Path) -> list[Table]:
             for table in _folders(schema):
                 if is_delta(table):
                     name = TableName(catalog.name.lower(), schema.name.lower(), table.name.lower())
-                    found.setdefault(name, Table(name, TableKind.MANAGED, str(table)))
+                    found.setdefault(name, Table(name, TableType.MANAGED, str(table)))
     return [found[name] for name in sorted(found)]
 
 
@@ -26,7 +26,7 @@ def is_delta(folder: Path) -> bool:
     """Whether there is a Delta table in a folder."""
     try:
         return (folder / LOG).is_dir()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

@@ -17,6 +17,7 @@ from penstock.cli import (
     quickstart,
     secrets,
     stack,
+    tables,
     tokens,
 )
 
@@ -47,6 +48,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(tables.app, name="tables")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(autoscaler.app, name="autoscaler")
 app.add_typer(faults.app, name="faults")

@@ -16,7 +16,7 @@ _OF_AN_ENDPOINT = tuple(
 )
 
 
-class TableKind(StrEnum):
+class TableType(StrEnum):
     """Where a table comes from."""
 
     MANAGED = "MANAGED"
@@ -32,7 +32,7 @@ class Table:
     """A name, and what is behind it."""
 
     name: TableName
-    kind: TableKind
+    kind: TableType
     path: str
     """Folder of the Delta table; of a view, that of the payload table."""
     feedback_path: str = ""
@@ -79,7 +79,7 @@ def views_of(table: Table, feedback: Table | None = None) -> list[Table]:
 
     def view(suffix: str, feedback_path: str = "") -> Table:
         name = TableName(table.name.catalog, table.name.schema, stem + suffix)
-        return Table(name, TableKind.VIEW, table.path, feedback_path)
+        return Table(name, TableType.VIEW, table.path, feedback_path)
 
     joined = [] if feedback is None else [view(JOINED_SUFFIX, feedback.path)]
     return [view(VIEW_SUFFIX), view(LEFT_OUT_SUFFIX), *joined]
@@ -93,7 +93,7 @@ def family_of(payload: TableName) -> frozenset[TableName]:
 
 def joined(found: Iterable[Table], registered: Iterable[RegisteredTable]) -> list[Table]:
     """All tables and their views, by name; what is found comes before what was registered under the same name."""
-    tables = {t.name: Table(t.name, TableKind.EXTERNAL, t.path) for t in registered}
+    tables = {t.name: Table(t.name, TableType.EXTERNAL, t.path) for t in registered}
     tables |= {table.name: table for table in found}
     views = {
         view.name: view for table in tables.values() for view in views_of(table, tables.get(feedback_table(table.name)))

@@ -21,6 +21,7 @@ from penstock.client.feedback_check import find_unmatched
 from penstock.client.registry import Registry
 from penstock.client.supervisor import SupervisorClient
 from penstock.control.autoscaler import Autoscaler
+from penstock.control.catalog import Catalog
 from penstock.control.clock import now_ms
 from penstock.control.cluster import Cluster
 from penstock.control.endpoints import Endpoints
@@ -41,7 +42,6 @@ from penstock.control.secrets import Secrets
 from penstock.control.served_entities import ServedEntities
 from penstock.control.sessions import Sessions
 from penstock.control.table_watch import TableWatch
-from penstock.control.tables import Tables
 from penstock.control.tokens import Tokens, issue_token
 from penstock.control.unmatched_feedback import UnmatchedFeedback
 from penstock.domain.access import ADMINS, Principal, Scope
@@ -197,7 +197,7 @@ async def _running(
             secrets=secrets,
             tokens=Tokens(database, publisher),
             sessions=Sessions(database, publisher),
-            tables=Tables(
+            catalog=Catalog(
                 HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
             ),
             table_watch=table_watch,

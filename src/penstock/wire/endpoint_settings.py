@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
-from penstock.domain.catalog import PAYLOAD_SUFFIX
 from penstock.domain.endpoint import Endpoint
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.inference_log import AutoCapture, InferenceLog, payload_table
@@ -304,19 +303,16 @@ def _table_of(table: Mapping[str, Any], endpoint_name: str) -> TableName:
     return payload_table(catalog, schema, table.get("table_name_prefix") or endpoint_name, "inference_table_config")
 
 
-def inference_table(ai_gateway: Mapping[str, Any]) -> TableName | None:
-    """The table that an endpoint logs to, or did before that was turned off; None if it never had one."""
-    table = ai_gateway.get("inference_table_config") or {}
-    catalog, schema, prefix = (table.get(field) for field in _TABLE_FIELDS)
-    if not (catalog and schema and prefix):
-        return None
-    return TableName(*(str(part).lower() for part in (catalog, schema, f"{prefix}{PAYLOAD_SUFFIX}")))
+def payload_tables(endpoint: Endpoint) -> list[TableName]:
+    """The tables that an endpoint logs to, or did before that was turned off: the AI Gateway's, then the older one."""
+    table = endpoint.ai_gateway.get("inference_table_config") or {}
+    own = [_table_of(table, endpoint.name)] if table else []
+    return own if endpoint.auto_capture is None else [*own, table_of_capture(endpoint.auto_capture)]
 
 
 def payload_of(endpoint: Endpoint) -> TableName | None:
-    """The table that feedback to an endpoint belongs to: the AI Gateway's, else that of `auto_capture_config`."""
-    own = inference_table(endpoint.ai_gateway)
-    return table_of_capture(endpoint.auto_capture) if own is None and endpoint.auto_capture is not None else own
+    """The table that feedback to an endpoint belongs to: the first of those that it logs to."""
+    return next(iter(payload_tables(endpoint)), None)
 
 
 def decode_telemetry(body: TelemetryInput) -> dict[str, Any]:

@@ -168,6 +168,9 @@ class MetaForm:
         return self._before + request_id.encode() + self._after
 
 
+_decode_meta = msgspec.json.Decoder(RequestMeta).decode
+
+
 def split_request(payload: bytes) -> tuple[RequestMeta, bytes]:
     """Head and body of a REQUEST payload.
 
@@ -176,13 +179,13 @@ def split_request(payload: bytes) -> tuple[RequestMeta, bytes]:
     """
     try:
         (length,) = _META_LENGTH.unpack_from(payload)
-        start = _META_LENGTH.size
-        if len(payload) < start + length:
-            raise ProtocolError(f"the head of a REQUEST says {length} bytes and has {len(payload) - start}")
-        meta = msgspec.json.decode(payload[start : start + length], type=RequestMeta)
+        end = 2 + length
+        if len(payload) < end:
+            raise ProtocolError(f"the head of a REQUEST says {length} bytes and has {len(payload) - 2}")
+        meta = _decode_meta(payload[2:end])
     except (struct.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise ProtocolError(f"bad REQUEST payload: {exc}") from exc
-    return meta, payload[start + length :]
+    return meta, payload[end:]
 
 
 class FrameDecoder:

@@ -2,12 +2,20 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from penstock.domain.catalog import Table
 from penstock.domain.signature import Signature
 from penstock.domain.table_name import parse_table_name
+
+TABLES = "/api/2.0/penstock/tables"
+
+
+def table_path(name: str) -> str:
+    """The route of a table."""
+    return f"{TABLES}/{quote(name, safe='')}"
 
 
 def encode_table(table: Table) -> dict[str, Any]:

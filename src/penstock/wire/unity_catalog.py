@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.domain.catalog import Table, TableKind
+from penstock.domain.catalog import Table, TableType
 from penstock.domain.errors import InvalidParameterValue
 
 Json = dict[str, Any]
@@ -72,7 +72,7 @@ def encode_table_info(table: Table, details: TableDetails | None, *, omits_colum
         "table_type": table.kind.value,
         "owner": OWNER,
     }
-    if table.kind is not TableKind.VIEW:
+    if table.kind is not TableType.VIEW:
         found |= {"data_source_format": "DELTA", "storage_location": f"file://{table.path}"}
     if details is None:
         return found

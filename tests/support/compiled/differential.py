@@ -83,10 +83,10 @@ def examine(case: Case, tally: Tally, reader: InputReader | None = None) -> None
             theirs, client_request_id = oracle.read(body.text)
         except Refused as exc:
             tally.refused += 1
-            if reader is not None and reader.read(body.text) is not None:
+            if reader is not None and _read(reader, body.text) is not None:
                 raise Different(f"MLflow refuses {body.text!r} for {case.specs}: {exc}") from exc
             continue
-        ours = None if reader is None else reader.read(body.text)
+        ours = None if reader is None else _read(reader, body.text)
         if body.is_right and case.is_common:
             format_ = next(name for name in FORMATS if b'"%s"' % name in body.text[:40]).decode()
             tally.right[format_] += 1
@@ -106,6 +106,18 @@ def examine(case: Case, tally: Tally, reader: InputReader | None = None) -> None
             found = _found_joined(reader, group)
             if found is not None:
                 raise Different(f"{[body.text for body in case.bodies]} for {case.specs}, joined: {found}")
+
+
+def _read(reader: InputReader, body: bytes) -> Input | None:
+    """What a reader makes of a body, also when it comes again: the reader learns."""
+    first, again = reader.read(body), reader.read(body)
+    if _shown(first) != _shown(again):
+        raise Different(f"{body!r} is read as {first} and then as {again}")
+    return again
+
+
+def _shown(given: Input | None) -> str | None:
+    return None if given is None else repr((given.rows, given.values, given.client_request_id, given.labels))
 
 
 def _found(reader: InputReader, ours: Input, theirs: Any) -> str | None:

@@ -24,7 +24,9 @@ from penstock.flavors.compiled.envelope import opened
 from penstock.flavors.compiled.formats import READERS
 from penstock.flavors.compiled.layout import Layouts, Row
 from penstock.flavors.compiled.ports import Input
+from penstock.flavors.compiled.split_heads import SplitHeads
 
+_UNLABELLED = type(None)
 _NUL = b"\\u0000"
 """The only spelling in JSON of a character that NumPy drops from the end of a text."""
 
@@ -34,10 +36,16 @@ class TableReader:
 
     def __init__(self, columns: tuple[Column, ...]) -> None:
         self._layouts = Layouts(columns)
+        self._heads = SplitHeads(self._layouts.full.names)
         self.matrix_dtype: np.dtype[Any] | None = self._layouts.full.matrix_dtype
 
     def read(self, body: bytes) -> Input | None:
         """See `InputReader`."""
+        data = self._heads.rows(body)
+        if data is not None:
+            full = self._layouts.full
+            taken = full.taken(data, Way.INFERRED)
+            return None if taken is None else Input(len(taken[0]), taken[0], (full.mask, taken[1], _UNLABELLED))
         envelope = opened(body)
         if envelope is None:
             return None
@@ -45,6 +53,8 @@ class TableReader:
         if found is None:
             return None
         layout, labels = found.layout, found.labels
+        if envelope.format == "dataframe_split":
+            self._heads.learn(body)
         if layout.has_texts and found.way is not Way.INFERRED and _NUL in body:
             return None
         taken = layout.taken(found.rows, found.way)

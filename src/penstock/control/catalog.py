@@ -6,7 +6,7 @@ from pathlib import Path
 from penstock.catalog.ports import LocalSource
 from penstock.catalog.warehouse import is_delta
 from penstock.control.permissions import Permissions
-from penstock.domain.catalog import RegisteredTable, Table, TableKind, family_of
+from penstock.domain.catalog import RegisteredTable, Table, TableType, family_of
 from penstock.domain.errors import InvalidParameterValue, ResourceAlreadyExists, TableDoesNotExist
 from penstock.domain.signature import Signature
 from penstock.domain.table_name import TableName, parse_table_name
@@ -14,8 +14,8 @@ from penstock.stores.database import Database
 from penstock.stores.tables import TableStore
 
 
-class Tables:
-    """The catalog, as callers may see it.
+class Catalog:
+    """Tables by their names, as callers may see them.
 
     Admins see all tables. Others see those of the endpoints on which they have CAN_VIEW: where several endpoints log
     to one table, on all of them.
@@ -74,7 +74,7 @@ class Tables:
         if any(table.name == wanted for table in self._source.tables()):
             raise ResourceAlreadyExists(f"name: a table '{wanted}' exists already.")
         self._store.insert(RegisteredTable(wanted, folder, caller, self._now_ms()))
-        return Table(wanted, TableKind.EXTERNAL, folder)
+        return Table(wanted, TableType.EXTERNAL, folder)
 
     def unregister(self, name: str, caller: str) -> None:
         """Take the name from a registered table; the Delta table stays as it is.
