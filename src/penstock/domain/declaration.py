@@ -33,6 +33,8 @@ FIXED = frozenset({Section.DESCRIPTION, Section.ROUTE_OPTIMIZED, Section.BUDGET_
 Sections = Mapping[Section, object]
 """Sections in canonical form."""
 
+AUTO_CAPTURE = "auto_capture_config"
+"""What a config may leave out, as it stays then."""
 ABSENT = None
 """Stands for what is not there on one side of a difference."""
 
@@ -81,6 +83,7 @@ def plan_endpoint(name: str, wanted: Sections, seen: Sections | None) -> Plan:
     if seen is None:
         changes = tuple(Change(section, tuple(_differences(section, ABSENT, wanted[section]))) for section in wanted)
         return Plan(name, Deed.CREATE, changes)
+    seen = _as_far_as_mentioned(wanted, seen)
     changes = tuple(
         Change(section, tuple(_differences(section, seen.get(section), wanted[section])))
         for section in Section
@@ -90,6 +93,14 @@ def plan_endpoint(name: str, wanted: Sections, seen: Sections | None) -> Plan:
     if fixed:
         return Plan(name, Deed.REFUSE, fixed)
     return Plan(name, Deed.CHANGE if changes else Deed.KEEP, changes)
+
+
+def _as_far_as_mentioned(wanted: Sections, seen: Sections) -> Sections:
+    """What is there, without what a config keeps that does not mention it."""
+    new, old = _fields(wanted.get(Section.CONFIG)), _fields(seen.get(Section.CONFIG))
+    if not new or not old or AUTO_CAPTURE in new:
+        return seen
+    return {**seen, Section.CONFIG: {key: value for key, value in old.items() if key != AUTO_CAPTURE}}
 
 
 def _differences(path: str, before: object, after: object) -> Iterator[Difference]:

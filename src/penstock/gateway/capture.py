@@ -13,9 +13,6 @@ from penstock.spool.record import Context, Flag, Kind
 from penstock.spool.writer import Leave, SpoolWriter
 from penstock.wire.siblings import Asked
 
-MAX_LOGGED_BYTES = 1 << 20
-"""A body over this is not logged, only that it was there: the limit of the contract's inference tables."""
-
 
 class Logged(Protocol):
     """What is asked of a call."""
@@ -119,7 +116,7 @@ _NOT_SAMPLED, _NOT_REDACTED = int(Flag.NOT_SAMPLED), int(Flag.NOT_REDACTED)
 class Captures:
     """Makes captures that write into one spool."""
 
-    def __init__(self, spool: SpoolWriter, max_body_bytes: int = MAX_LOGGED_BYTES) -> None:
+    def __init__(self, spool: SpoolWriter, max_body_bytes: int) -> None:
         self._spool = spool
         self._max_body_bytes = max_body_bytes
 

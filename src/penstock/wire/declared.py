@@ -6,11 +6,11 @@ API's own, and what `GET` tells of an endpoint can be compared with it.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
-from penstock.domain.declaration import Section, Sections
+from penstock.domain.declaration import AUTO_CAPTURE, Section, Sections
 from penstock.domain.endpoint import Deployment, EndpointConfig, EntityStatus, JsonObject, check_config
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.names import check_endpoint_name
@@ -24,6 +24,7 @@ from penstock.wire.serving_endpoints import (
     EndpointCoreConfigInput,
     ServedEntityInput,
     decode_config,
+    encode_auto_capture,
     encode_config,
 )
 
@@ -31,7 +32,7 @@ AliasVersions = Mapping[tuple[str, str], str | None]
 """The version that each alias of a model points to now; None if the registry knows no such alias."""
 
 _OF_ALIASES = {"entity_alias", "follow_alias"}
-_CONFIG_KEYS = ("served_entities", "served_models", "traffic_config")
+_CONFIG_KEYS = ("served_entities", "served_models", "traffic_config", AUTO_CAPTURE)
 
 
 class EndpointInFile(CreateEndpoint, EndpointCoreConfigInput):
@@ -65,7 +66,7 @@ class Declared:
         """
         if self.config is None:
             return self.others
-        return {Section.CONFIG: _canonical_request(self.config, versions), **self.others}
+        return {Section.CONFIG: _canonical_request(self.name, self.config, versions), **self.others}
 
 
 def decode_declared(document: JsonObject) -> Declared:
@@ -144,11 +145,13 @@ def _by_key(tags: Mapping[str, str | None]) -> JsonObject:
     return {key: {} if value is None else {"value": value} for key, value in tags.items()}
 
 
-def _canonical_request(request: ConfigRequest, versions: AliasVersions) -> JsonObject:
+def _canonical_request(name: str, request: ConfigRequest, versions: AliasVersions) -> JsonObject:
     entities = [entity.resolved("", _version_of(entity, versions), "", 0) for entity in request.entities]
     routes = check_config(entities, request.routes_for(entities))
     config = EndpointConfig(0, tuple(entities), routes)
-    return _canonical_config(encode_config(config, lambda _, __: EntityStatus(Deployment.CREATING)))
+    capture = request.auto_capture and replace(request.auto_capture, prefix=request.auto_capture.prefix or name)
+    encoded = encode_config(config, lambda _, __: EntityStatus(Deployment.CREATING))
+    return _canonical_config({**encoded, **encode_auto_capture(capture, None)})
 
 
 def _version_of(entity: EntityRequest, versions: AliasVersions) -> ModelVersion | None:
@@ -166,7 +169,14 @@ def _canonical_config(config: JsonObject) -> JsonObject:
         "traffic_config": {
             route["served_entity_name"]: route["traffic_percentage"] for route in config["traffic_config"]["routes"]
         },
+        **_capture_of(config),
     }
+
+
+def _capture_of(config: JsonObject) -> JsonObject:
+    """Its `auto_capture_config`, if it has one, without how that stands."""
+    capture = config.get(AUTO_CAPTURE)
+    return {} if capture is None else {AUTO_CAPTURE: {key: capture[key] for key in capture if key != "state"}}
 
 
 def _as_put(entity: JsonObject) -> JsonObject:
@@ -225,6 +235,7 @@ def as_declared(endpoint: JsonObject, grants: JsonObject) -> JsonObject:
                     for route in config["traffic_config"]["routes"]
                 ]
             },
+            **_capture_of(config),
         }
         if _is_complete(asked):
             document["config"] = asked

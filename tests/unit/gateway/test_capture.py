@@ -252,7 +252,7 @@ def test_p4_5_a_share_is_drawn(tmp_path: Path) -> None:
         table.swap(RoutingTable(1, {"x": endpoint}))
         siblings = Siblings(SocketFolder(tmp_path), ())
         draw = partial(next, draws)
-        invocations = Invocations(table, draw, LoadMeter(), bench.orphans, siblings, Captures(bench.spool))
+        invocations = Invocations(table, draw, LoadMeter(), bench.orphans, siblings, Captures(bench.spool, 100))
         passage = invocations.passage(Access("ann"), "x", None, Api.INVOCATIONS, None)
         client = FakeClient(begin=lambda exchange: invocations.begin(exchange, passage))
         for body in (b"1", b"2", b"3", b"4"):

@@ -23,6 +23,7 @@ from penstock.domain.endpoint import (
     switch,
 )
 from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.inference_log import AutoCapture
 from penstock.domain.served_entity import ModelVersion
 from penstock.wire.declared import as_declared, decode_declared, sections_of
 from penstock.wire.endpoint_settings import decode_ai_gateway, decode_tags, decode_telemetry
@@ -275,3 +276,23 @@ def test_refusals_begin_with_the_path(document: dict[str, Any], told: str) -> No
     with pytest.raises(InvalidParameterValue) as refused:
         decode_declared(document)
     assert str(refused.value).startswith(told)
+
+
+def test_p5_3_a_table_that_a_file_does_not_mention_is_left_alone_and_one_that_it_does_counts() -> None:
+    capture = AutoCapture("main", "default", "x")
+    there = replace(stored({"name": "x", "config": {"served_entities": [E]}}), auto_capture=capture)
+
+    def changes(config: dict[str, Any]) -> tuple[str, ...]:
+        plan = planned({"name": "x", "config": {"served_entities": [E], **config}}, there)
+        return tuple(one.path for change in plan.changes for one in change.differences)
+
+    assert changes({}) == ()
+    assert changes({"auto_capture_config": {"enabled": True}}) == ()
+    assert changes({"auto_capture_config": {"enabled": False}}) == ("config.auto_capture_config.enabled",)
+    exported = as_declared(*seen(there))["config"]["auto_capture_config"]
+    assert exported == {
+        "catalog_name": "main",
+        "schema_name": "default",
+        "table_name_prefix": "x",
+        "enabled": True,
+    }
