@@ -29,6 +29,8 @@ SOME = [
     "artifact-before-rename",
 ]
 """At least one of each process."""
+REGISTERED = [name for name, point in POINTS.items() if point.process != "table-writer"]
+"""The table writer's have a test of their own (tests/unit/inference_tables), which counts rows."""
 ASKED = 20
 """Predictions that are asked for whenever the endpoint has settled."""
 Config = dict[str, Any] | None
@@ -219,7 +221,7 @@ def test_r7_a_crash_at_any_point_leaves_the_old_config_or_the_new_one(
         assert sorted(fired) == sorted(SOME)
         return
     fired = []
-    for name in POINTS:
+    for name in REGISTERED:
         for nth in (1, 2, 3):
             home = tmp_path / f"{name}-{nth}"
             shutil.copytree(own_home, home)
@@ -228,5 +230,5 @@ def test_r7_a_crash_at_any_point_leaves_the_old_config_or_the_new_one(
             shutil.rmtree(home)
             if not now:
                 break  # it is not reached so often in one process
-    fault.note(crashes=len(fired), points=len(POINTS))
-    assert {point.partition(":")[0] for point in fired} == set(POINTS)
+    fault.note(crashes=len(fired), points=len(REGISTERED))
+    assert {point.partition(":")[0] for point in fired} == set(REGISTERED)
