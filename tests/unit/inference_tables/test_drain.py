@@ -14,6 +14,7 @@ import pytest
 from deltalake import DeltaTable
 
 from penstock.domain.inference_log import TableStatus
+from penstock.faults import POINTS
 from penstock.inference_tables import drain as drain_module
 from penstock.inference_tables.drain import GONE_PATIENCE_S
 from penstock.spool.record import Flag, Kind
@@ -357,17 +358,7 @@ def _environment() -> dict[str, str]:
     return {"PYTHONPATH": ":".join(sys.path)}
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        "table-after-create",
-        "rows-before-commit",
-        "rows-after-commit",
-        "rows-after-park",
-        "segment-before-delete",
-        "segment-after-delete",
-    ],
-)
+@pytest.mark.parametrize("point", [name for name, point in POINTS.items() if point.process == "table-writer"])
 def test_p5_2_killed_at_any_point_each_row_is_there_once(tmp_path: Path, point: str) -> None:
     spooled = Spooled(tmp_path)
     spooled.log(context=context_of(OTHER))
