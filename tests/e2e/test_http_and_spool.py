@@ -45,7 +45,9 @@ def two_gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         table = {"enabled": True, "catalog_name": "main", "schema_name": "default"}
         answer = stack.call("PUT", f"{MANAGEMENT}/adder/ai-gateway", {"inference_table_config": table})
         assert answer.status_code == 200, answer.text
-        wait_for(lambda: at_once(stack) and len(list((home / "spool").glob("gateway-*/writer"))) == 2, "both gateways to log")
+        wait_for(
+            lambda: at_once(stack) and len(list((home / "spool").glob("gateway-*/writer"))) == 2, "both gateways to log"
+        )
         yield stack
     finally:
         stack.stop()
