@@ -73,6 +73,7 @@ def figures(medians: Medians, ours: str, own_predict_us: float) -> list[Figure]:
         Figure("forest against mlflow: p50 at c=1, times lower", 30, None, p50("forest", "mlflow")),
         Figure("forest against mlflow: requests/s at c=64, times more", 150, 300, rate("forest", "mlflow")),
         Figure("pipeline against mlflow: CPU at c=1, times lower", 4, None, cpu("pipeline", 1, 0, "mlflow")),
+        Figure("pipeline against mlflow: CPU at c=64, times lower", 4, None, cpu("pipeline", 64, 0, "mlflow")),
         Figure("pipeline against mlflow: requests/s at c=64, times more", 50, 80, rate("pipeline", "mlflow")),
         Figure("noop against mlflow: CPU at c=1, times lower", 2, None, cpu("noop", 1, own_predict_us, "mlflow")),
         Figure("noop against mlflow: CPU at c=64, times lower", 2, None, cpu("noop", 64, own_predict_us, "mlflow")),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,8 @@ class Stack:
             finally:
                 await client.close()
 
-        found = asyncio.run(ask())
+        with ThreadPoolExecutor(1) as pool:  # whoever asks may run a loop already
+            found = pool.submit(lambda: asyncio.run(ask())).result()
         return [p for p in found if role in (None, p.role) and endpoint in (None, p.endpoint)]
 
     def stop(self) -> None:

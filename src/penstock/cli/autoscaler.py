@@ -85,8 +85,10 @@ def _read(file: Path) -> list[float]:
     """The calls of each second; seconds that are not told had none."""
     try:
         lines = (sys.stdin.read() if str(file) == "-" else file.read_text()).splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise CommandFailed(f"{file}: {exc}", USAGE) from exc
+    except OSError as exc:
+        raise CommandFailed(f"{file}: cannot be read: {exc.strerror or exc}.", USAGE) from exc
+    except UnicodeDecodeError as exc:
+        raise CommandFailed(f"{file}: is no UTF-8 text: {exc}.", USAGE) from exc
     reader = csv.DictReader(lines)
     if not {"second", "calls"} <= set(reader.fieldnames or ()):
         raise CommandFailed(f"{file}: wanted a first line with the columns second and calls.", USAGE)

@@ -22,8 +22,9 @@ from penstock.inference_tables.table_kind import Row, TableKind
 _TRIES = 8
 """So often a chunk is tried when others commit at the same time."""
 _FOREIGN_ERRORS = (DeltaError, OSError, ValueError, pa.ArrowException)
-_FILE_BYTES = 64 << 20
-_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
+_FILE_BYTES = 12 << 20
+"""A file is in memory as a whole when it is made; the process is to stay below 300 MB whatever bodies are like."""
+_GROUP_BYTES = 4 << 20
 
 
 _A = TypeVar("_A")
@@ -107,7 +108,7 @@ class InferenceTable:
                     self._fitted(data, handle),
                     mode="append",
                     commit_properties=CommitProperties(app_transactions=transactions),
-                    writer_properties=_WRITER,
+                    writer_properties=_writer(len(rows)),
                 )
             except _FOREIGN_ERRORS as exc:
                 self.close()
@@ -198,9 +199,13 @@ class InferenceTable:
         Raises:
             Trouble: it could not be done.
         """
+        files = pa.table(self._asked(lambda handle: handle.get_add_actions()))
+        size_bytes, rows = sum(files["size_bytes"].to_pylist()), sum(files["num_records"].to_pylist())
+        # A row group is in memory as a whole when it is written.
+        group = max(100, min(100_000, _GROUP_BYTES * rows // max(size_bytes, 1)))
         self._tidy(
             lambda handle: handle.optimize.compact(
-                target_size=_FILE_BYTES, max_concurrent_tasks=1, writer_properties=_WRITER
+                target_size=_FILE_BYTES, max_concurrent_tasks=1, writer_properties=_writer(group)
             )
         )
 
@@ -230,6 +235,8 @@ class InferenceTable:
             # What is kept for some days only has rows deleted, which append-only forbids.
             "delta.appendOnly": "false" if self.keeps_days and kind.date else "true",
             "delta.enableChangeDataFeed": "true",
+            # By default the least and the greatest body of each file stand in the log, whole, and in our memory.
+            "delta.dataSkippingStatsColumns": ",".join(kind.with_statistics),
             "delta.logRetentionDuration": "interval 7 days",
             "delta.setTransactionRetentionDuration": "interval 30 days",
         }
@@ -257,6 +264,10 @@ class InferenceTable:
             for field in schema
         ]
         return pa.Table.from_arrays(columns, names=schema.names)
+
+
+def _writer(group_rows: int) -> WriterProperties:
+    return WriterProperties(compression="ZSTD", max_row_group_size=group_rows, statistics_truncate_length=64)
 
 
 def _same(one: pa.Field, other: pa.Field) -> bool:

@@ -99,25 +99,25 @@ class Plans:
             )
         )
         table_writer = self._sockets.listen(TABLE_WRITER)
-        plans.append(
-            self._system_plan(
-                "table-writer",
-                "table-writer",
-                "table_writer",
-                (table_writer,),
-                lambda fd: TableWriterLaunch(
-                    parent_pid=os.getpid(),
-                    status_fd=fd,
-                    home=home,
-                    listen_fd=table_writer.fileno(),
-                    workspace_id=str(workspace_id(self._home.path)),
-                    flush_s=settings.table_flush_s,
-                    keeps_days=settings.table_retention_days,
-                    parked_max_bytes=settings.spool_max_mb << 20,
-                    max_body_bytes=settings.log_max_body_kb << 10,
-                ),
-            )
+        plan = self._system_plan(
+            "table-writer",
+            "table-writer",
+            "table_writer",
+            (table_writer,),
+            lambda fd: TableWriterLaunch(
+                parent_pid=os.getpid(),
+                status_fd=fd,
+                home=home,
+                listen_fd=table_writer.fileno(),
+                workspace_id=str(workspace_id(self._home.path)),
+                flush_s=settings.table_flush_s,
+                keeps_days=settings.table_retention_days,
+                parked_max_bytes=settings.spool_max_mb << 20,
+                max_body_bytes=settings.log_max_body_kb << 10,
+            ),
         )
+        # What is freed in one thread's arena is not there for another's: delta-rs has many threads.
+        plans.append(replace(plan, environment={**plan.environment, "MALLOC_ARENA_MAX": "2"}))
         gateways = [f"gateway-{index}" for index in range(settings.gateways)]
         return plans + [self._gateway(name, gateways) for name in gateways]
 
