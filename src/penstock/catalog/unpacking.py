@@ -60,8 +60,8 @@ def unpack(request: str | None, response: str | None, model: ModelColumns) -> li
 
 def _check_names(body: dict[str, Any], answer: dict[str, Any], model: ModelColumns) -> None:
     """Leave out what can only be read in an order that is not known."""
-    content = next(body[name] for name in _FORMATS if name in body)
-    names = content.get("columns") if isinstance(content, dict) and "data" in content else content
+    split = body.get("dataframe_split")
+    names = next(body[name] for name in _FORMATS if name in body) if split is None else split.get("columns")
     has_names = isinstance(names, dict) or (isinstance(names, list) and all(isinstance(n, dict | str) for n in names))
     answers = answer["predictions"]
     has_labels = isinstance(answers, dict) or all(isinstance(each, dict) for each in answers)

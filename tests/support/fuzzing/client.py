@@ -10,7 +10,7 @@ import contextlib
 import json
 from dataclasses import dataclass
 
-from penstock.wire.errors import KNOWN_CODES
+from penstock.wire.errors import KNOWN_CODES, UNITY_CATALOG_CODES
 from support.fuzzing.cases import Case
 
 LIMIT_S = 2.0
@@ -155,6 +155,6 @@ def fault_of(answer: Answer) -> str | None:
         code, message = document["error_code"], document["message"]
     except (ValueError, KeyError, TypeError):
         return f"{answer.status} whose body is no JSON with error_code and message"
-    if code not in KNOWN_CODES or not isinstance(message, str) or not message:
+    if code not in KNOWN_CODES | UNITY_CATALOG_CODES or not isinstance(message, str) or not message:
         return f"{answer.status} with error_code {code!r} and message {message!r}"
     return None
