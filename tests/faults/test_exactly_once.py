@@ -136,7 +136,10 @@ def test_r16_a_crash_at_any_point_between_an_answer_and_its_row_costs_no_row(
 ) -> None:
     """In short all points fire in the life of one stack; in full each has its own, for its first three times."""
     wanted = [name for name in LOG_POINTS if name != "rows-after-park"]  # reached only where a table is in trouble
-    lives = [f"{name}:{nth}" for name in wanted for nth in (1, 2, 3)] if fault.is_full else [",".join(wanted)]
+    if fault.is_full:
+        lives = [_late(name, nth) for name in wanted for nth in (1, 2, 3)]
+    else:
+        lives = [",".join(_late(name) for name in wanted)]
     fired = set()
     for number, faults in enumerate(lives):
         home = shutil.copytree(registry, tmp_path / f"life-{number}")
@@ -152,6 +155,11 @@ def test_r16_a_crash_at_any_point_between_an_answer_and_its_row_costs_no_row(
             fired |= _fired(home)
     fault.note(points=sorted(fired))
     assert fired == set(wanted)
+
+
+def _late(name: str, nth: int = 1) -> str:
+    """A point of the spool fires in a gateway, which reaches it often, and not in the control plane."""
+    return f"{name}:{nth + 50 if name.startswith('spool-') else nth}"
 
 
 def _fired(home: Path) -> set[str]:
