@@ -217,6 +217,12 @@ def test_c79_the_legacy_table_has_its_own_columns_and_rules(stack: Stack, create
         return stack.call("PUT", f"{MANAGEMENT}/captured/config", body)
 
     refused(update(table_name_prefix="new"), 400, "INVALID_PARAMETER_VALUE", "auto_capture_config")
+    same = {"inference_table_config": {"enabled": True, "table_name_prefix": "old"}}
+    answer = stack.call("PUT", f"{MANAGEMENT}/captured/ai-gateway", same)
+    refused(answer, 400, "INVALID_PARAMETER_VALUE", "table_name_prefix")
+    both = {"name": "both", "config": {"served_entities": [entity()], "auto_capture_config": {}}}
+    ours = {"inference_table_config": {"enabled": True}}
+    refused(stack.call("POST", MANAGEMENT, {**both, "ai_gateway": ours}), 400, "INVALID_PARAMETER_VALUE", "table")
     assert update(table_name_prefix="old", enabled=False).status_code == 200
     stack.wait_ready("captured")
     seen = endpoints.get("captured").config

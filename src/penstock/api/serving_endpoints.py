@@ -19,6 +19,7 @@ from penstock.domain.metric_history import DAY_S, MINUTE_S
 from penstock.domain.requests import EndpointRequest
 from penstock.stores.model_files import read_signature, read_traits
 from penstock.wire.endpoint_settings import (
+    check_two_tables,
     decode_ai_gateway,
     decode_tags,
     decode_telemetry,
@@ -69,6 +70,7 @@ async def create_endpoint(
         ai_gateway=decode_ai_gateway(body.ai_gateway, body.name, {}) if body.ai_gateway else {},
         telemetry=decode_telemetry(body.telemetry_config) if body.telemetry_config else {},
     )
+    check_two_tables(request.ai_gateway, request.config.auto_capture if request.config else None, request.name)
     return detailed(context, caller, await context.endpoints.create(request, caller))
 
 
@@ -86,8 +88,10 @@ async def update_config(
     body: Annotated[EndpointCoreConfigInput, Depends(body_of_type(EndpointCoreConfigInput))],
 ) -> dict[str, Any]:
     """Give an endpoint a new config."""
-    permitted(context, caller, name, Level.CAN_MANAGE)
-    return detailed(context, caller, await context.endpoints.update_config(name, decode_config(body), caller))
+    endpoint = permitted(context, caller, name, Level.CAN_MANAGE)
+    request = decode_config(body)
+    check_two_tables(endpoint.ai_gateway, request.auto_capture, name)
+    return detailed(context, caller, await context.endpoints.update_config(name, request, caller))
 
 
 @router.post("/{name}/config:stop")

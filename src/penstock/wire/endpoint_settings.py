@@ -5,6 +5,7 @@ them anything acts on. Names, values and which fields exclude each other follow 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -263,12 +264,25 @@ def decode_ai_gateway(
         for name, default in zip(_TABLE_FIELDS, (DEFAULT_CATALOG, DEFAULT_SCHEMA, endpoint_name), strict=True):
             table[name] = table.get(name) or default
         _check_table(table, before.get("inference_table_config", {}))
-        if capture is not None and capture.enabled and _table_of(table, endpoint_name) == table_of_capture(capture):
-            raise InvalidParameterValue(
-                f"inference_table_config.table_name_prefix: got '{table['table_name_prefix']}', whose table is that of "
-                "the config's auto_capture_config; wanted another."
-            )
+    check_two_tables(document, capture, endpoint_name)
     return document
+
+
+def check_two_tables(ai_gateway: Mapping[str, Any], capture: AutoCapture | None, endpoint_name: str) -> None:
+    """The two inference tables of an endpoint have different columns.
+
+    Raises:
+        InvalidParameterValue: they would be one.
+    """
+    table = ai_gateway.get("inference_table_config") or {}
+    if capture is None or not (capture.enabled and table.get("enabled")):
+        return
+    named = replace(capture, prefix=capture.prefix or endpoint_name)
+    if _table_of(table, endpoint_name) == table_of_capture(named):
+        raise InvalidParameterValue(
+            f"table_name_prefix: got '{named.prefix}' in inference_table_config and in auto_capture_config; "
+            "wanted a table for each, for they have different columns."
+        )
 
 
 def _check_table(table: dict[str, Any], before: dict[str, Any]) -> None:
