@@ -7,8 +7,9 @@ from penstock.domain.errors import InvalidParameterValue
 
 DEFAULT_CATALOG, DEFAULT_SCHEMA = "main", "default"
 _MAX_LENGTH = 255
-_PART = re.compile(rf"[^\x00-\x20./`\x7f]{{1,{_MAX_LENGTH}}}")
-"""What Unity Catalog takes: no control character, space, full stop or slash; nor the backtick, which quotes."""
+_PART = re.compile(rf"[^\x00-\x20./`%\x7f]{{1,{_MAX_LENGTH}}}")
+"""What Unity Catalog takes: no control character, space, full stop or slash; nor the backtick, which quotes, and the
+percent sign, which readers of Delta take for the escape of a URL."""
 _QUOTED = re.compile(r"`([^`]*)`|([^.`]*)")
 
 
@@ -57,8 +58,8 @@ def check_name_part(part: str, at: str) -> str:
     """
     if not _PART.fullmatch(part) or part in {".", ".."} or len(part.encode()) > _MAX_LENGTH:
         raise InvalidParameterValue(
-            f"{at}: got '{part}'; wanted 1 to {_MAX_LENGTH} bytes without space, full stop, slash, backtick "
-            "and control characters."
+            f"{at}: got '{part}'; wanted 1 to {_MAX_LENGTH} bytes without space, full stop, slash, backtick, "
+            "percent sign and control characters."
         )
     return part.lower()
 

@@ -32,6 +32,7 @@ def test_p5_4_names_of_one_or_two_parts_are_in_main_default(text: str, wanted: T
         "a..b",
         "a.b.c.d",
         "a b",
+        "a%20",
         "a/b",
         "../x",
         "`a",
