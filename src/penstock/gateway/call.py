@@ -260,6 +260,11 @@ class Call:
             instead = partial(self._go_unlogged, self._capture, leave, has_begun=False)
             self._capture.log(leave, self, Kind.START, head.status, total_s, request=self.body, instead=instead)
 
+    def answer(self, head: Head, replica: str, body: bytes, notes: bytes) -> None:
+        """The whole answer of a replica that has begun with it."""
+        self.head, self._replica = head, replica
+        self._respond(head.status, body, self._headers(head.content_type), notes)
+
     def take(self, data: bytes) -> None:
         """A piece of the answer."""
         if self.state is not _STARTED or self.head is None:

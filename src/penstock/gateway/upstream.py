@@ -18,7 +18,9 @@ import msgspec
 from penstock.domain.errors import InternalError
 from penstock.gateway.call import Call, CallState
 from penstock.wire.frames import (
+    ANSWER,
     PROTOCOL_VERSION,
+    Cut,
     Error,
     FrameDecoder,
     FrameType,
@@ -205,7 +207,7 @@ class ReplicaLink:
         self._count()
         self._owner.on_lost(calls)
 
-    def _take(self, frames: Iterable[tuple[int, int, bytes]]) -> None:
+    def _take(self, frames: Iterable[Cut]) -> None:
         """Frames came: type, request id, payload.
 
         Raises:
@@ -216,10 +218,13 @@ class ReplicaLink:
         has_room = False
         now_s = 0.0
         try:
-            for kind, request_id, payload in frames:
+            for kind, request_id, payload, head, end in frames:
                 call = calls.get(request_id)
                 if call is None:
                     has_room |= kind == _HELLO and self._greet(payload)
+                elif kind == ANSWER:
+                    self._take_answer(request_id, call, _head(head), payload, end)
+                    has_room = True
                 elif kind == _CHUNK:
                     call.take(payload)
                 elif kind == _STARTED:
@@ -235,6 +240,16 @@ class ReplicaLink:
             if has_room:
                 self._settle()
                 self._owner.on_room()
+
+    def _take_answer(self, request_id: int, call: Call, head: Head, body: bytes, notes: bytes) -> None:
+        """HEAD, a CHUNK and END, all at once."""
+        if call.state is _CALL_STARTED and not head.is_stream:
+            del self._calls[request_id]
+            call.answer(head, self.slot, body, notes)
+        else:
+            call.begin(head, self.slot)
+            call.take(body)
+            self._end(request_id, call, _END, notes)
 
     def _end(self, request_id: int, call: Call, kind: int, payload: bytes) -> None:
         if kind == _END:
@@ -258,7 +273,7 @@ class ReplicaLink:
         return True
 
 
-_SENT = CallState.SENT
+_SENT, _CALL_STARTED = CallState.SENT, CallState.STARTED
 _HELLO, _STARTED, _HEAD = int(FrameType.HELLO), int(FrameType.STARTED), int(FrameType.HEAD)
 _CHUNK, _END, _ERROR = int(FrameType.CHUNK), int(FrameType.END), int(FrameType.ERROR)
 
@@ -272,7 +287,7 @@ def _head(payload: bytes) -> Head:
 class _Connection(asyncio.Protocol):
     """Bytes to frames."""
 
-    def __init__(self, take: Callable[[Iterable[tuple[int, int, bytes]]], None]) -> None:
+    def __init__(self, take: Callable[[Iterable[Cut]], None]) -> None:
         self._take = take
         self._decoder = FrameDecoder()
         self._transport: asyncio.Transport | None = None

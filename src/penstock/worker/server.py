@@ -238,7 +238,7 @@ class Server:
             if count == 0:
                 self._close(peer)
                 return
-            for kind, request_id, payload in peer.decoder.cut(bytes(self._bytes[:count])):
+            for kind, request_id, payload, _, _ in peer.decoder.cut(bytes(self._bytes[:count])):
                 if kind == _REQUEST:
                     meta, body = split_request(payload)
                     query = Query(body, meta.content_type, meta.api, meta.request_id, meta.endpoint, meta.traceparent)
