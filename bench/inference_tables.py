@@ -32,7 +32,7 @@ import stage
 from penstock.client.table_writer import flush
 from penstock.processes.launch import TableWriterLaunch
 from penstock.settings import Home
-from penstock.spool.record import Context, Kind
+from penstock.spool.record import Context, Kind, encode_record
 from penstock.spool.writer import SpoolWriter
 from penstock.wire.sockets import TABLE_WRITER, SocketFolder
 
@@ -190,8 +190,11 @@ def spool(home: Home, rows: int) -> None:
     writer = SpoolWriter(home.spool / "gateway-0", 8 << 30, lambda _: None)
     for number in range(rows):
         now_us = int(time.time() * 1e6)
+        request_id = str(uuid.uuid4()).encode()
+        context_number = writer.number_of(context)
         writer.add(
-            lambda: None, context, Kind.WHOLE, str(uuid.uuid4()).encode(), now_us, 900, 200, 0, NOTES, REQUEST, ANSWER
+            lambda: None,
+            encode_record(Kind.WHOLE, context_number, request_id, now_us, 900, 200, 0, NOTES, REQUEST, ANSWER),
         )
         if number % TURN_RECORDS == 0:
             writer.flush()

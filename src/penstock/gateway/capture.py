@@ -9,7 +9,7 @@ import msgspec
 from penstock.domain.routing import RoutedEndpoint, RoutedEntity
 from penstock.domain.spool_mode import SpoolMode
 from penstock.gateway.redaction import redacted, redacted_answer
-from penstock.spool.record import Context, Flag, Kind
+from penstock.spool.record import Context, Flag, Kind, encode_record
 from penstock.spool.writer import Leave, SpoolWriter
 from penstock.wire.siblings import Asked
 
@@ -76,21 +76,10 @@ class Capture:
         if len(answer) > self._max_body_bytes:
             answer, flags = b"", flags | _ANSWER_TOO_LARGE
         received_us, total_us = int((time.time() - total_s) * 1e6), int(total_s * 1e6)
-        self._spool.add(
-            leave,
-            self._context,
-            kind,
-            call.request_id.encode(),
-            received_us,
-            total_us,
-            status,
-            flags,
-            notes,
-            request,
-            answer,
-            instead,
-            self.is_strict,
-        )
+        number = self._spool.number_of(self._context)
+        request_id = call.request_id.encode()
+        record = encode_record(kind, number, request_id, received_us, total_us, status, flags, notes, request, answer)
+        self._spool.add(leave, record, instead, is_required=self.is_strict)
 
     def _without_redacted(
         self, kind: Kind, status: int, request: bytes, answer: bytes, flags: int

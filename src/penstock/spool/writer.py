@@ -94,36 +94,25 @@ class SpoolWriter:
         self.lost = 0
         """Records that could not be written."""
 
-    def add(
-        self,
-        leave: Leave,
-        context: bytes,
-        kind: int,
-        request_id: bytes,
-        received_us: int = 0,
-        total_us: int = 0,
-        status: int = 0,
-        flags: int = 0,
-        notes: bytes = b"",
-        request: bytes = b"",
-        answer: bytes = b"",
-        instead: Leave | None = None,
-        is_required: bool = False,
-    ) -> None:
-        """Write a record at the end of this turn, then let go what it tells of.
-
-        `context` is encoded already. If the record cannot be written, `instead` is called in place of `leave`. If that
-        lets nothing go, the record is required, and nothing is missing without it.
-        """
-        if not self._leaving:
-            self._soon(self.flush)
+    def number_of(self, context: bytes) -> int:
+        """The number under which a record that is added now names its context, which is encoded already."""
         number = self._told.get(context)
         if number is None:
             number = self._told[context] = len(self._told)
             self._pieces += encode_record(Kind.CONTEXT, number, answer=context)
-        self._pieces += encode_record(
-            kind, number, request_id, received_us, total_us, status, flags, notes, request, answer
-        )
+        return number
+
+    def add(
+        self, leave: Leave, record: tuple[bytes, bytes], instead: Leave | None = None, *, is_required: bool = False
+    ) -> None:
+        """Write a record at the end of this turn, then let go what it tells of.
+
+        If it cannot be written, `instead` is called in place of `leave`. If that lets nothing go, the record is
+        required, and nothing is missing without it.
+        """
+        if not self._leaving:
+            self._soon(self.flush)
+        self._pieces += record
         if instead is not None:
             self._instead[len(self._leaving)] = instead
             if is_required:
@@ -140,8 +129,8 @@ class SpoolWriter:
             received_us: when what it tells of happened, microseconds since 1970.
             instead: called in place of `leave` if the row cannot be written, and lets nothing go.
         """
-        context = msgspec.json.encode(RowContext(table))
-        self.add(leave, context, Kind.ROW, NO_ID, received_us, answer=row, instead=instead, is_required=True)
+        number = self.number_of(msgspec.json.encode(RowContext(table)))
+        self.add(leave, encode_record(Kind.ROW, number, NO_ID, received_us, answer=row), instead, is_required=True)
 
     def flush(self) -> None:
         """Write what was added and let the answers leave; happens at the end of a turn by itself."""

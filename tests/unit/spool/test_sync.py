@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.spool.record import Kind
+from penstock.spool.record import Kind, encode_record
 from penstock.spool.segments import is_being_written, segments
 from penstock.spool.writer import SpoolWriter
 
@@ -42,7 +42,7 @@ class Disk:
 
 def add(writer: SpoolWriter, answer: bytes = b"x") -> None:
     """A turn with one record."""
-    writer.add(lambda: None, b"{}", Kind.WHOLE, b"1" * 36, answer=answer)
+    writer.add(lambda: None, encode_record(Kind.WHOLE, writer.number_of(b"{}"), b"1" * 36, answer=answer))
     writer.flush()
 
 

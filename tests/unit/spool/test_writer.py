@@ -48,7 +48,8 @@ class Bench:
                 then()
             self.left.append(name)
 
-        self.writer.add(leave, context, Kind.WHOLE, name.encode().ljust(36, b"\0"), answer=answer)
+        number = self.writer.number_of(context)
+        self.writer.add(leave, encode_record(Kind.WHOLE, number, name.encode().ljust(36, b"\0"), answer=answer))
 
     def turn(self) -> None:
         """The turn is over."""
