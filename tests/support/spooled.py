@@ -12,7 +12,7 @@ from deltalake import DeltaTable, QueryBuilder
 
 from penstock.inference_tables.drain import Drain
 from penstock.inference_tables.parking import Parking
-from penstock.spool.record import Context, Kind
+from penstock.spool.record import Context, Kind, encode_record
 from penstock.spool.writer import SpoolWriter
 
 TABLE = "main.default.adder_payload"
@@ -74,7 +74,9 @@ class Spooled:
         request_id = request_id or str(uuid.uuid4())
         known: dict[str, Any] = {"received_us": RECEIVED_US, "status": 200}
         told = msgspec.json.encode(context or context_of())
-        self.writer.add(lambda: None, told, kind, request_id.encode(), **{**known, **fields})
+        number = self.writer.number_of(told)
+        record = encode_record(kind, number, request_id.encode(), **{**known, **fields})
+        self.writer.add(lambda: None, record)
         self.writer.flush()
         return request_id
 
