@@ -82,5 +82,6 @@ def _event(scope: Scope, headers: Mapping[str, str], shown: Shown, status: int) 
 
 
 def _query(scope: Scope) -> dict[str, str]:
-    found = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=_MAX_FIELDS)
+    fields = scope.get("query_string", b"").decode("latin-1").split("&", _MAX_FIELDS)
+    found = parse_qs("&".join(fields[:_MAX_FIELDS]))
     return {name: values[-1] for name, values in found.items()}
