@@ -236,7 +236,8 @@ def test_c24_unknown_model_version_or_alias(stack: Stack, served: dict[str, Any]
 
 def test_c25_c26_c27_the_old_config_serves_until_the_new_one_is_ready(stack: Stack, create: Create) -> None:
     created = create("c25")
-    document = stack.call("PUT", f"{MANAGEMENT}/c25/config", {"served_entities": [entity("2")]}).json()
+    slow = entity("2", environment_vars={"ECHO_LOAD_S": "3"})
+    document = stack.call("PUT", f"{MANAGEMENT}/c25/config", {"served_entities": [slow]}).json()
     assert document["id"] == created["id"]
     assert document["state"]["ready"] == "READY"
     assert document["state"]["config_update"] == "IN_PROGRESS"

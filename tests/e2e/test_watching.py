@@ -159,7 +159,12 @@ def test_p5_5_the_past_of_metrics_survives_a_restart(watched: Stack, collector: 
     assert 0 < busy["model_latency_ms"]["mean"] < busy["latency_ms"]["mean"]
     assert 0 < parts < busy["latency_ms"]["mean"]
     assert busy["latency_ms"]["p50"] <= busy["latency_ms"]["p99"]
-    assert any(point.get("replicas", {}).get("max") == 1 for point in points)
+
+    def most_replicas() -> int:
+        (entity,) = watched.call("GET", path).json()["served_entities"]
+        return max(point.get("replicas", {}).get("max", 0) for point in entity["points"])
+
+    wait_for(lambda: most_replicas() == 1, "a minute in which the replica was seen", 90)
 
     coarse = watched.call("GET", path, params={"resolution": "600"}).json()
     assert coarse["resolution_s"] == 600

@@ -1,7 +1,7 @@
 """A model that tells what reached it. Logged as code, so that replicas need nothing of the tests.
 
 One row out for every row in. The string column `s` can also ask for trouble: `raise`, `mlflow-raise`, `die`, or
-`sleep:SECONDS`.
+`sleep:SECONDS`. The variable `ECHO_LOAD_S` makes its loading take so long.
 """
 
 import os
@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 class Echo(mlflow.pyfunc.PythonModel):
     def load_context(self, context):
         self.version = context.model_config["version"]
+        time.sleep(float(os.environ.get("ECHO_LOAD_S", "0")))
         print(f"echo {self.version} is loaded", flush=True)
 
     def predict(self, context, model_input, params=None):

@@ -257,13 +257,14 @@ def decode_ai_gateway(
     document = body.document()
     table = document.get("inference_table_config")
     if table is not None:
-        if table.get("enabled") and table.get("catalog_name") and not table.get("schema_name"):
-            raise InvalidParameterValue(
-                "inference_table_config.schema_name: missing; a catalog needs one (without both it is main.default)."
-            )
+        lacks_schema = table.get("enabled") and table.get("catalog_name") and not table.get("schema_name")
         for name, default in zip(_TABLE_FIELDS, (DEFAULT_CATALOG, DEFAULT_SCHEMA, endpoint_name), strict=True):
             table[name] = table.get(name) or default
         _check_table(table, before.get("inference_table_config", {}))
+        if lacks_schema:
+            raise InvalidParameterValue(
+                "inference_table_config.schema_name: missing; a catalog needs one (without both it is main.default)."
+            )
     check_two_tables(document, capture, endpoint_name)
     return document
 
