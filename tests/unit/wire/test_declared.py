@@ -24,6 +24,7 @@ from penstock.domain.endpoint import (
 )
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.inference_log import AutoCapture
+from penstock.domain.names import RESERVED_ENDPOINT_NAMES
 from penstock.domain.served_entity import ModelVersion
 from penstock.wire.declared import as_declared, decode_declared, sections_of
 from penstock.wire.endpoint_settings import decode_ai_gateway, decode_tags, decode_telemetry
@@ -82,7 +83,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
 
 
 documents = st.fixed_dictionaries(
-    {"name": names},
+    {"name": names.filter(lambda name: name not in RESERVED_ENDPOINT_NAMES)},
     optional={
         "config": configs(),
         "tags": st.lists(
