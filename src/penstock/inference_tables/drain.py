@@ -99,9 +99,12 @@ class Drain:
             for table in self._parking.tables():
                 self._retry(table)
             for tail in self._look():
+                end = tail.end()  # what comes meanwhile is for the next time: under load there is always more
                 while (chunk := tail.next_chunk()) is not None:
                     self._commit(chunk)
                     tail.done()
+                    if chunk.end > end:
+                        break
                 tail.clean(os.sync)
         finally:
             self._tell()

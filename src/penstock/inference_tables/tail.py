@@ -90,6 +90,15 @@ class Tail:
                     unread += path.stat().st_size - (known.offset if known is not None else len(SEGMENT_HEAD))
         return unread if self._pending is None else max(unread, 1)
 
+    def end(self) -> int:
+        """The position behind all that is there now; 0 if there is nothing."""
+        paths = segments(self._folder)
+        if not paths:
+            return 0
+        with contextlib.suppress(FileNotFoundError):
+            return int(paths[-1].stem) << _OFFSET_BITS | paths[-1].stat().st_size
+        return 0
+
     def next_chunk(self) -> Chunk | None:
         """What is to be committed next; the same again until it is `done`. None if there is nothing more now.
 
