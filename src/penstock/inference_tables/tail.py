@@ -197,12 +197,11 @@ class Tail:
 
         A record that makes no row is refused; the others go on.
         """
-        kind = record.kind
         try:
-            if kind is _WHOLE:  # almost all are; to match them takes longer than to decode them
+            if record.kind is _WHOLE:  # almost all are; to match them takes longer than to decode them
                 self._add(_whole(record, self._context(segment, record)), position, chunk)
                 return
-            match kind:
+            match record.kind:
                 case Kind.CONTEXT:
                     segment.contexts[record.context] = record.answer
                 case Kind.START:
