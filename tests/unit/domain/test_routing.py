@@ -26,6 +26,7 @@ def test_an_entity_is_routed_with_all_that_a_gateway_needs() -> None:
     own = {
         "PENSTOCK_REQUEST_TIMEOUT_S": "5",
         "PENSTOCK_QUEUE_SIZE": "3",
+        "PENSTOCK_SPIN_US": "0",
         "PENSTOCK_REDACTED_COLUMNS": "ssn, name of card",
     }
     small, large = entity("1"), entity("2", sizing=Sizing(WorkloadSize.LARGE), environment=own)
@@ -34,9 +35,15 @@ def test_an_entity_is_routed_with_all_that_a_gateway_needs() -> None:
     keys = [served.deployment_key(endpoint.id) for served in (small, large)]
     assert routed.config_version == 1
     assert routed.entities == (
-        RoutedEntity("m-1", small.id, keys[0], (f"{keys[0]}-0",), 10, 297.0, 1000, model_name="m", model_version="1"),
+        RoutedEntity(
+            *("m-1", small.id, keys[0], (f"{keys[0]}-0",), 10, 297.0, 1000),
+            spin_us=300,
+            model_name="m",
+            model_version="1",
+        ),
         RoutedEntity(
             *("m-2", large.id, keys[1], (f"{keys[1]}-0", f"{keys[1]}-1"), 90, 5.0, 3),
+            spin_us=0,
             model_name="m",
             model_version="2",
             redacted=("ssn", "name of card"),
