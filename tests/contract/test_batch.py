@@ -179,6 +179,32 @@ def write(path: Path, rows: pa.Table) -> Path:
     return path
 
 
+def test_p6_1_numbers_of_other_types_categories_and_no_rows_at_all(score: Score, tmp_path: Path) -> None:
+    whole = pd.DataFrame({"x": [1, 5, 7, 2**53 + 1], "y": [2, 3, 8, 0], "z": pd.Categorical(["a", "b", "a", "b"])})
+    done = score(write(tmp_path / "whole.parquet", table(whole)))
+    assert counts(done) == (4, 3, 1)  # 2**53 + 1 is no double
+    assert read(tmp_path / "scored")["prediction"].tolist() == [False, True, False]
+    assert read(tmp_path / "scored")["z"].tolist() == ["a", "b", "a"]
+    none = write(tmp_path / "none.parquet", table(whole).slice(0, 0))
+    assert counts(score(none)) == (0, 0, 0)
+    assert len(read(tmp_path / "scored")) == 3
+    score(none, mode="overwrite")
+    assert DeltaTable(tmp_path / "scored").file_uris() == []
+
+
+def test_p6_1_a_table_with_partitions_is_appended_to(score: Score, tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.parquet", table(ROWS, day="mon"))
+    score(rows, "first")
+    first = DeltaTable(tmp_path / "first").to_pyarrow_dataset().to_table()
+    write_deltalake(tmp_path / "scored", first, partition_by=["day"])
+    assert counts(score(write(rows, table(ROWS, day="tue")), chunk_rows=25)) == (60, 60, 0)
+    assert read(tmp_path / "scored").shape[0] == 120
+    by_day = DeltaTable(tmp_path / "scored").to_pyarrow_dataset().to_table(columns=["day"]).to_pandas()
+    assert by_day["day"].value_counts().to_dict() == {"mon": 60, "tue": 60}
+    with pytest.raises(InvalidParameterValue, match="has partitions"):
+        score(rows, mode="overwrite")
+
+
 def test_p6_1_bad_arguments_are_told_before_anything_is_written(score: Score, tmp_path: Path) -> None:
     rows = write(tmp_path / "rows.parquet", table(ROWS))
     for message, options in {
