@@ -3,7 +3,8 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 JARS = "PENSTOCK_SPARK_JARS"
+_PYTHON = "PYSPARK_PYTHON"
 LOOPBACK = "127.0.0.1"
 
 
@@ -53,13 +55,13 @@ def session(
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise InvalidParameterValue(f"jars: got {', '.join(missing)}; wanted files that exist.")
-    settings = session_conf(cores or os.cpu_count() or 1, memory, sys.executable)
+    settings = session_conf(cores or os.cpu_count() or 1, memory)
     if delta or files:
         settings |= delta_conf(pyspark.__version__, files)
     return _started({**settings, **(conf or {})}, asks_maven="spark.jars.packages" in settings)
 
 
-def session_conf(cores: int, memory: str, python: str) -> dict[str, str]:
+def session_conf(cores: int, memory: str) -> dict[str, str]:
     """The settings of a session without Delta."""
     return {
         "spark.master": f"local[{cores}]",
@@ -67,8 +69,6 @@ def session_conf(cores: int, memory: str, python: str) -> dict[str, str]:
         "spark.driver.host": LOOPBACK,
         "spark.driver.bindAddress": LOOPBACK,
         "spark.driver.memory": memory,
-        "spark.pyspark.python": python,
-        "spark.pyspark.driver.python": python,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
@@ -91,7 +91,8 @@ def _started(conf: Mapping[str, str], *, asks_maven: bool) -> "SparkSession":
     for name, value in conf.items():
         builder = builder.config(name, value)
     try:
-        return builder.getOrCreate()
+        with _workers_are(sys.executable):
+            return builder.getOrCreate()
     except PySparkRuntimeError as exc:
         why = (
             " It was to fetch Delta's jars from Maven's repository: is that reached from here? "
@@ -100,3 +101,15 @@ def _started(conf: Mapping[str, str], *, asks_maven: bool) -> "SparkSession":
             else ""
         )
         raise TemporarilyUnavailable(f"Spark does not start: {exc}.{why}") from exc
+
+
+@contextmanager
+def _workers_are(python: str) -> Iterator[None]:
+    """Spark takes the Python of its workers from a variable when it starts, and from no setting; yours wins."""
+    given = os.environ.get(_PYTHON)
+    os.environ.setdefault(_PYTHON, python)
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[_PYTHON]

@@ -7,17 +7,14 @@ A row's request is one of
 - anything else: the one input of a model, sent together with others; for a model that talks, what the user says.
 """
 
-import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
-from decimal import Decimal
 from enum import StrEnum, auto
 from typing import Any
-from uuid import UUID
 
 from penstock.domain.errors import BadRequest
+from penstock.sql.encoding import encoded
 from penstock.sql.limits import BATCH_BYTES
 
 Params = Mapping[str, Any]
@@ -82,7 +79,7 @@ class Call:
 
     def body(self) -> bytes:
         """The request's body."""
-        return _encoded(_body(self))
+        return encoded(_body(self))
 
 
 def calls(asked: Asked, requests: Sequence[Any], params: Params, batch_rows: int) -> list[Call]:
@@ -119,7 +116,7 @@ def values(call: Call, document: Any) -> list[Any] | None:
 
 def shown(item: Any) -> str:
     """A row in a message, shortened."""
-    text = item if isinstance(item, str) else _encoded(item).decode()
+    text = item if isinstance(item, str) else encoded(item).decode()
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
@@ -161,7 +158,7 @@ def _parts(rows: list[tuple[int, Any]], batch_rows: int) -> Iterator[list[tuple[
     part: list[tuple[int, Any]] = []
     size_bytes = 0
     for row in rows:
-        row_bytes = len(_encoded(row[1]))
+        row_bytes = len(encoded(row[1]))
         if part and (len(part) >= batch_rows or size_bytes + row_bytes > BATCH_BYTES):
             yield part
             part, size_bytes = [], 0
@@ -221,24 +218,3 @@ def _predictions(predictions: Any) -> list[Any] | None:
         if len({len(column) for column in columns}) == 1:
             return [dict(zip(predictions, row, strict=True)) for row in zip(*columns, strict=True)]
     return None
-
-
-def _encoded(value: Any) -> bytes:
-    """A value as JSON in MLflow's dialect: NaN and the infinities are bare, bytes are base64."""
-    return json.dumps(value, default=_plain, separators=(",", ":")).encode()
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case datetime() | date() | time():
-            return value.isoformat()
-        case Decimal():
-            return float(value)
-        case bytes() | bytearray() | memoryview():
-            return base64.b64encode(bytes(value)).decode()
-        case UUID():
-            return str(value)
-        case _ if hasattr(value, "tolist"):  # NumPy's
-            return value.tolist()
-        case _:
-            return str(value)
