@@ -92,6 +92,11 @@ class Home:
         return self.path / "run" / "feedback-checked.json"
 
     @property
+    def batch(self) -> Path:
+        """What is known of batch runs, a folder for each."""
+        return self.path / "batch"
+
+    @property
     def warehouse(self) -> Path:
         """Delta tables: `<catalog>/<schema>/<table>`."""
         return self.path / "warehouse"

@@ -4,11 +4,11 @@ An engine takes a `Plan`, reads its source, and gives its target the rows that `
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from penstock.domain.errors import InvalidParameterValue
 from penstock.domain.table_name import TableName, parse_table_name
@@ -127,6 +127,8 @@ class Plan:
     engine: Engine = Engine.LOCAL
     columns: Mapping[str, str] = field(default_factory=dict)
     """Names of the source's columns by what the model calls them; those left out have the model's own names."""
+    inputs: tuple[str, ...] = ()
+    """Columns of the source that a model gets which has no names for its inputs, in order; empty for all of them."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Of the model's signature, for every row."""
     prediction_column: str = PREDICTION
@@ -137,6 +139,21 @@ class Plan:
     """How many rows are scored and committed at a time; the division of a source into chunks depends on it."""
     processes: int | None = None
     """How many score; None leaves it to the engine."""
+
+
+_E = TypeVar("_E", bound=StrEnum)
+
+
+def chosen(kind: type[_E], field_name: str, text: str) -> _E:
+    """One of a few words.
+
+    Raises:
+        InvalidParameterValue: it is none of them.
+    """
+    try:
+        return kind(text)
+    except ValueError as exc:
+        raise InvalidParameterValue(f"{field_name}: got '{text}'; wanted one of {', '.join(kind)}.") from exc
 
 
 def check_plan(plan: Plan) -> Plan:
@@ -186,18 +203,46 @@ def output_names(plan: Plan, input_names: Sequence[str]) -> tuple[str, ...]:
     return (*input_names, *added)
 
 
-def source_columns(plan: Plan, model_names: Sequence[str]) -> dict[str, str]:
-    """The source's columns by what the model calls them, in the model's order.
+def source_columns(
+    plan: Plan, model_names: Sequence[str] | None, optional: Collection[str], source_names: Sequence[str]
+) -> dict[str, str]:
+    """The source's columns that the model gets, by what it calls them, in its order.
+
+    Args:
+        plan: the run's.
+        model_names: what the model calls its inputs; None if it has no names for them.
+        optional: those that may be missing.
+        source_names: the source's columns.
 
     Raises:
-        InvalidParameterValue: the mapping names an input that the model has not.
+        InvalidParameterValue: the mapping names an input that the model has not, or a column is missing.
     """
-    strange = [name for name in plan.columns if name not in model_names]
-    if strange:
+    if model_names is None:
+        if plan.columns:
+            raise InvalidParameterValue(
+                f"columns: got {_told(tuple(plan.columns))}; the model has no names for its inputs: say which columns "
+                "it gets with inputs."
+            )
+        chosen = {name: name for name in plan.inputs or source_names}
+    else:
+        if plan.inputs:
+            raise InvalidParameterValue(
+                f"inputs: got {_told(plan.inputs)}; the model has names for its inputs, {_told(model_names)}: map "
+                "them with columns."
+            )
+        strange = [name for name in plan.columns if name not in model_names]
+        if strange:
+            raise InvalidParameterValue(
+                f"columns: got {_told(strange)}; wanted inputs of the model, {_told(model_names)}."
+            )
+        named = {name: plan.columns.get(name, name) for name in model_names}
+        chosen = {name: at for name, at in named.items() if at in source_names or name not in optional}
+    missing = [at for at in chosen.values() if at not in source_names]
+    if missing:
         raise InvalidParameterValue(
-            f"columns: got {', '.join(strange)}; wanted inputs of the model, {_told(model_names)}."
+            f"source: the model wants columns {_told(missing)}, which it has not; it has {_told(source_names)}."
         )
-    return {name: plan.columns.get(name, name) for name in model_names}
+    return chosen
 
 
 def error_location(target: Target) -> str:
