@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.utils.models import get_model_name_and_version, _parse_model_uri
+from mlflow.store.artifact.utils.models import _parse_model_uri, get_model_name_and_version
 
 from penstock.domain.errors import InvalidParameterValue, PenstockError, ResourceDoesNotExist, TemporarilyUnavailable
 from penstock.flavors.pyfunc import one_line, root_cause

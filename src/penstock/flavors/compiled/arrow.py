@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from penstock.flavors.compiled.compiling import compile_input
 from penstock.flavors.compiled.ports import Input, InputReader
 
-_DTYPES = {
+_DTYPES: dict[str, "np.dtype[Any]"] = {
     "double": np.dtype(np.float64),
     "float": np.dtype(np.float32),
     "long": np.dtype(np.int64),
