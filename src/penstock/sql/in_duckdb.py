@@ -11,6 +11,7 @@ from collections.abc import Callable
 import duckdb
 import msgspec
 import pyarrow as pa
+from duckdb.func import ARROW, SPECIAL
 
 from penstock.domain.errors import InvalidParameterValue
 from penstock.sql.asking import Answer, Asker
@@ -44,10 +45,9 @@ def register_in_duckdb(connection: duckdb.DuckDBPyConnection, asker: Asker) -> N
             connection.create_function(
                 name,
                 _vectorised(asker, fails=fails),
-                None,  # any number of arguments of any type
-                duckdb.sqltypes.VARCHAR,
-                type="arrow",  # type: ignore[arg-type] - the stubs know the enumeration only
-                null_handling="special",  # type: ignore[arg-type]
+                return_type="varchar",  # without parameters: any number of arguments of any type
+                type=ARROW,
+                null_handling=SPECIAL,
                 side_effects=True,  # two equal rows may have different answers
             )
         connection.execute(_MACRO.format(ask=ask, attempt=attempt))
