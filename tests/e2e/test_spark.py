@@ -15,7 +15,9 @@ from support.stack import Stack, registry_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*transition_model_version_stage:FutureWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*transition_model_version_stage:FutureWarning", "ignore:PySpark does not yet fully support pandas"
+)
 SALES = pd.DataFrame({"feature1": [1, 2, 3, 10], "feature2": [2, 1, 4, 20]})
 PREDICTIONS = pytest.approx([3, 3, 7, 30])
 

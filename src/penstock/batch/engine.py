@@ -9,9 +9,10 @@ run goes on after the last chunk of the journal, and commits what of it the tabl
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,11 +23,13 @@ from penstock.batch.isolation import Scored, Unscorable
 from penstock.batch.model import BatchModel, ModelCall
 from penstock.batch.pieces import Chunk, Rows, chunks
 from penstock.batch.pinning import open_rows
-from penstock.batch.plan import Format, Mode, Plan, output_names, source_columns
+from penstock.batch.plan import Engine, Format, Mode, Plan, output_names, source_columns
 from penstock.batch.prefetch import prefetched
 from penstock.batch.run_folder import Journal, Part, RunDocument, RunFolder, Summary
 from penstock.batch.scorers import ProcessScorer, Scorer, ThreadScorer, scored_chunks
 from penstock.batch.sinks import StagedFile
+from penstock.batch.spark_engine import spark_parts
+from penstock.batch.spark_worker import Work
 from penstock.batch.staging import RowsFailed, Stager, Tables, tables_of
 from penstock.domain.errors import BadRequest, PenstockError, ResourceConflict
 from penstock.faults import fault_point
@@ -104,7 +107,7 @@ class _Run:
         return summary
 
     def _score_rest(self) -> None:
-        plan, journal = self._plan, self._journal
+        plan = self._plan
         call = ModelCall(str(self._folder.model), plan.params, plan.has_probabilities)
         model = _loaded(call, self._document)
         self._stager.output_type = model.output_type
@@ -115,26 +118,56 @@ class _Run:
         if self._stager.schema is not None:
             self._tables.target.prepare(self._stager.schema)
         self._tell(rows)
-        scorer, width = _scorer(model, call, plan, rows, self._cores)
-        del model
-        ahead = chunks(rows.pieces(journal.rows_in), rows.schema, plan.chunk_rows, len(journal.parts), journal.rows_in)
-
-        def select(chunk: Chunk) -> pa.Table:
-            return chunk.table.select(list(given.values())).rename_columns(list(given))
-
         try:
-            with prefetched(ahead, _AHEAD) as read, closing(scored_chunks(read, select, scorer, width)) as scored:
-                self._stage_all(scored, rows)
+            if plan.engine is Engine.SPARK:
+                self._note_all(self._parts_of_spark(model, call, rows, given), rows)
+            else:
+                self._note_all(self._parts(model, call, rows, given), rows)
         except Unscorable as exc:
             raise RowsFailed(f"The model scores nothing: {exc}") from exc
         except pa.ArrowException as exc:
             raise ResourceConflict(f"source: {self._document.source.path} cannot be read: {exc}") from exc
+
+    def _parts(self, model: BatchModel, call: ModelCall, rows: Rows, given: Mapping[str, str]) -> Iterator[Part]:
+        """All that is left, scored here."""
+        scorer, width = _scorer(model, call, self._plan, rows, self._cores)
+        del model
+        select = partial(_selected, given)
+        try:
+            with (
+                prefetched(self._chunks(rows), _AHEAD) as read,
+                closing(scored_chunks(read, select, scorer, width)) as scored,
+            ):
+                for chunk, found in scored:
+                    yield self._staged(chunk, found)
         finally:
             scorer.close()
 
-    def _stage_all(self, scored: Iterable[tuple[Chunk, Scored]], rows: Rows) -> None:
-        for chunk, found in scored:
-            part = self._staged(chunk, found)
+    def _parts_of_spark(
+        self, model: BatchModel, call: ModelCall, rows: Rows, given: Mapping[str, str]
+    ) -> Iterator[Part]:
+        """All that is left, scored by Spark; but what decides the target's columns is scored here."""
+        journal = self._journal
+        for chunk in self._chunks(rows):
+            if self._stager.schema is not None:
+                break
+            yield self._staged(chunk, model.score(_selected(given, chunk)) if chunk.table.num_rows else Scored(None))
+        if self._stager.schema is not None and rows.total != journal.rows_in:
+            call = replace(call, finding=model.finding)
+            staged = self._folder.staged
+            work = Work(self._document, call, dict(given), rows.schema, self._stager.schema, staged)
+            try:
+                yield from spark_parts(work, self._tables, rows.total, journal.rows_in, len(journal.parts))
+            except RowsFailed as exc:
+                raise self._ended(exc) from exc
+
+    def _chunks(self, rows: Rows) -> Iterator[Chunk]:
+        """What is left."""
+        done, number = self._journal.rows_in, len(self._journal.parts)
+        return chunks(rows.pieces(done), rows.schema, self._plan.chunk_rows, number, done)
+
+    def _note_all(self, parts: Iterator[Part], rows: Rows) -> None:
+        for part in parts:
             fault_point("batch-before-journal")
             self._folder.note_part(part, self._lap_s())
             self._journal.parts.append(part)
@@ -149,8 +182,11 @@ class _Run:
         try:
             return self._stager.stage(chunk, scored)
         except RowsFailed as exc:
-            self._commit()
-            raise RowsFailed(f"{exc} {self._hint()}") from exc
+            raise self._ended(exc) from exc
+
+    def _ended(self, failure: RowsFailed) -> RowsFailed:
+        self._commit()
+        return RowsFailed(f"{failure} {self._hint()}")
 
     def _commit(self) -> None:
         """Have the tables take what is staged; errors first, so that a row is never in neither."""
@@ -249,6 +285,11 @@ def _loaded(call: ModelCall, document: RunDocument) -> BatchModel:
         raise
     except (Exception, SystemExit) as exc:
         raise BadRequest(f"model: {document.plan.model} cannot be loaded: {one_line(root_cause(exc))}") from exc
+
+
+def _selected(given: Mapping[str, str], chunk: Chunk) -> pa.Table:
+    """The columns of a chunk that the model gets, as it calls them."""
+    return chunk.table.select(list(given.values())).rename_columns(list(given))
 
 
 def _scorer(model: BatchModel, call: ModelCall, plan: Plan, rows: Rows, cores: int) -> tuple[Scorer, int]:

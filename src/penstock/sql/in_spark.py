@@ -25,20 +25,20 @@ def register_in_spark(spark: "SparkSession", connection: Connection, limits: Lim
     `errorMessage`. A third argument, a struct, holds parameters of the model. The connection's token goes with the
     functions to the session's workers.
     """
-    from pyspark.sql.functions import ArrowUDFType, arrow_udf  # noqa: PLC0415 - the extra `spark` has it
+    from pyspark.sql.functions import arrow_udf  # noqa: PLC0415 - the extra `spark` has it
 
-    def ask(endpoint: pa.Array, request: pa.Array, modelParameters: pa.Array | None = None) -> pa.Array:
+    def ask(endpoint: pa.Array, request: pa.Array, modelParameters: pa.Array = None) -> pa.Array:
         answers = _answers(connection, limits, endpoint, request, modelParameters, fails=True)
         return pa.array([_text(answer.value) for answer in answers], pa.string())
 
-    def try_to_ask(endpoint: pa.Array, request: pa.Array, modelParameters: pa.Array | None = None) -> pa.Array:
+    def try_to_ask(endpoint: pa.Array, request: pa.Array, modelParameters: pa.Array = None) -> pa.Array:
         answers = _answers(connection, limits, endpoint, request, modelParameters, fails=False)
         results = pa.array([_text(answer.value) for answer in answers], pa.string())
         errors = pa.array([answer.error for answer in answers], pa.string())
         return pa.StructArray.from_arrays([results, errors], ["result", "errorMessage"])
 
     for name, function, kind in (("ai_query", ask, "string"), ("try_ai_query", try_to_ask, _TRIED)):
-        spark.udf.register(name, arrow_udf(function, kind, ArrowUDFType.SCALAR).asNondeterministic())
+        spark.udf.register(name, arrow_udf(function, kind).asNondeterministic())
 
 
 def _answers(
