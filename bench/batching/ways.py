@@ -104,9 +104,12 @@ def spark(source: str, target: str, model: str, _rows: int) -> dict[str, Any]:
     return {"wall_without_start_s": wall_s}
 
 
-def penstock_spark(source: str, target: str, model: str, _rows: int) -> dict[str, Any]:
-    """`penstock batch run --engine spark`."""
-    return penstock_local(source, target, model, _rows, "--engine", "spark", "--processes", "2")
+def penstock_spark(source: str, target: str, model: str, rows: int) -> dict[str, Any]:
+    """`penstock batch run --engine spark`; with few rows in several chunks, for the first one needs no Spark."""
+    chunk_rows = str(min(CHUNK, max(1, rows // 10)))
+    return penstock_local(
+        source, target, model, rows, "--engine", "spark", "--processes", "2", "--chunk-rows", chunk_rows
+    )
 
 
 def penstock_local(source: str, target: str, model: str, _rows: int, *options: str) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class _Run:
             staged = self._folder.staged
             work = Work(self._document, call, dict(given), rows.schema, self._stager.schema, staged)
             try:
-                yield from spark_parts(work, self._tables, rows.total, journal.rows_in, len(journal.parts))
+                yield from spark_parts(work, self._tables, rows.borders, journal.rows_in, len(journal.parts))
             except RowsFailed as exc:
                 raise self._ended(exc) from exc
 

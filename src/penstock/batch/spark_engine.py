@@ -8,7 +8,7 @@ All else, the journal and what the tables are told, is the local engine's: see `
 import itertools
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ from penstock.batch.spark_tasks import Task, tasks
 from penstock.batch.spark_worker import UNNUMBERED, Outcome, Work, outcomes
 from penstock.batch.staging import RowsFailed, Tables
 from penstock.domain.errors import InternalError, ResourceConflict
-from penstock.spark.sessions import session
+from penstock.spark.sessions import session_for
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -33,13 +33,13 @@ _WAVE = 4
 """Tasks of a wave for each core: parts of a wave are known of when all of it is done."""
 
 
-def spark_parts(work: Work, tables: Tables, total: int | None, done: int, first_number: int) -> Iterator[Part]:
+def spark_parts(work: Work, tables: Tables, borders: Sequence[int], done: int, first_number: int) -> Iterator[Part]:
     """What is left of a run, done by Spark; parts come in the order of the source.
 
     Args:
         work: the run.
         tables: where its rows go.
-        total: how many rows the source has, where that is known beforehand.
+        borders: of the source, see `Rows`.
         done: how many of them are done.
         first_number: of the chunks that come.
 
@@ -47,12 +47,12 @@ def spark_parts(work: Work, tables: Tables, total: int | None, done: int, first_
         RowsFailed: a row cannot be scored, and the run is to stop then; or none can.
         ResourceConflict: the source cannot be read, or the target takes no rows.
         InternalError: Spark gives up, for instance because a worker died.
-        PenstockError: there is no Spark; see `penstock.spark.session`.
+        PenstockError: there is no Spark that could; see `session_for`.
     """
     document = work.document
-    left = tasks(document.source, total, done, document.plan.chunk_rows, partial(_count, work))
+    left = tasks(document.source, borders, done, document.plan.chunk_rows, partial(_count, work))
     number = first_number
-    with _tidy(tables), _session(document.plan.processes) as spark:
+    with _tidy(tables), session_for(document.plan.processes) as spark:
         for wave in _waves(left, _WAVE * spark.sparkContext.defaultParallelism):
             for outcome in _done(spark, work, wave):
                 for part in outcome.parts:
@@ -60,20 +60,6 @@ def spark_parts(work: Work, tables: Tables, total: int | None, done: int, first_
                     number, done = number + 1, done + part.records
                 if outcome.failure:
                     raise (RowsFailed if outcome.is_of_rows else ResourceConflict)(outcome.failure)
-
-
-@contextmanager
-def _session(cores: int | None) -> Iterator["SparkSession"]:
-    """The session that runs, else one for this run."""
-    from pyspark.sql import SparkSession  # noqa: PLC0415 - the extra `spark` has it
-
-    is_ours = SparkSession.getActiveSession() is None
-    spark = session(cores=cores)
-    try:
-        yield spark
-    finally:
-        if is_ours:
-            spark.stop()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A source in parts that tasks of Spark can take, each by itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from penstock.batch.pinning import PinnedFile, PinnedSource
@@ -21,23 +21,21 @@ class Task:
 
 
 def tasks(
-    source: PinnedSource, total: int | None, done: int, chunk_rows: int, count: Callable[[PinnedFile], int]
+    source: PinnedSource, borders: Sequence[int], done: int, least_rows: int, count: Callable[[PinnedFile], int]
 ) -> Iterator[Task]:
     """What is left of a source.
 
-    Where rows can be found by their number, a task is a chunk; a text has to be read from its beginning, so there a
-    task is a file.
+    A task begins where reading can begin: with a row group, or, where there are none because it is text, with a file.
 
     Args:
         source: as it was pinned.
-        total: how many rows it has, where that is known beforehand.
-        done: how many of them are done.
-        chunk_rows: how many a chunk has.
+        borders: rows where reading can begin, and the end; none for text.
+        done: how many rows are done.
+        least_rows: of a task; row groups that are smaller go together.
         count: tells how many rows a file has.
     """
-    if total is not None:
-        for number, start in enumerate(range(done, total, chunk_rows)):
-            yield Task(number, start, min(chunk_rows, total - start))
+    if borders:
+        yield from _ranges(borders, done, least_rows)
         return
     number = 0
     for at, file in enumerate(source.files):
@@ -46,3 +44,11 @@ def tasks(
         if not done:
             yield Task(number, skipped, file=at)
             number += 1
+
+
+def _ranges(borders: Sequence[int], done: int, least_rows: int) -> Iterator[Task]:
+    number, start, last = 0, done, borders[-1]
+    for border in borders:
+        if border > start and (border - start >= least_rows or border == last):
+            yield Task(number, start, border - start)
+            number, start = number + 1, border

@@ -61,6 +61,26 @@ def session(
     return _started({**settings, **(conf or {})}, asks_maven="spark.jars.packages" in settings)
 
 
+@contextmanager
+def session_for(cores: int | None) -> Iterator["SparkSession"]:
+    """The session that runs, else one that ends with the block; raises as `session` does.
+
+    Raises:
+        NotSupported: the one that runs is of Spark Connect, which knows no cores.
+    """
+    running = _running()
+    if running is not None:
+        if not hasattr(running, "_jvm"):
+            raise NotSupported("engine spark: the session that runs is one of Spark Connect; wanted a classic one.")
+        yield running
+        return
+    opened = session(cores=cores)
+    try:
+        yield opened
+    finally:
+        opened.stop()
+
+
 def session_conf(cores: int, memory: str) -> dict[str, str]:
     """The settings of a session without Delta."""
     return {
@@ -83,9 +103,9 @@ def _started(conf: Mapping[str, str], *, asks_maven: bool) -> "SparkSession":
     from pyspark.errors import PySparkRuntimeError  # noqa: PLC0415 - the extra `spark` has it
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        return active
+    running = _running()
+    if running is not None:
+        return running
     find_java()
     builder = SparkSession.builder
     for name, value in conf.items():
@@ -101,6 +121,14 @@ def _started(conf: Mapping[str, str], *, asks_maven: bool) -> "SparkSession":
             else ""
         )
         raise TemporarilyUnavailable(f"Spark does not start: {exc}.{why}") from exc
+
+
+def _running() -> "SparkSession | None":
+    if "pyspark.sql" not in sys.modules:
+        return None
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - the extra `spark` has it
+
+    return SparkSession.getActiveSession()
 
 
 @contextmanager
