@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -76,7 +77,7 @@ def choices(arguments: list[str]) -> argparse.Namespace:
 def measured(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The report."""
     source, few = table_of(folder, chosen.rows), table_of(folder, FEW)
-    make_models(folder)
+    make_models(folder, chosen.models)
     found: dict[str, Any] = {}
     for model in chosen.models:
         ways = chosen.ways or USUAL[model]
@@ -160,7 +161,7 @@ def table_of(folder: Path, rows: int) -> Path:
     return source
 
 
-def make_models(folder: Path) -> None:
+def make_models(folder: Path, names: Sequence[str]) -> None:
     """The models, made unless they are there."""
     warnings.simplefilter("ignore")
     rng = np.random.default_rng(7)
@@ -171,10 +172,10 @@ def make_models(folder: Path) -> None:
         "forest": RandomForestClassifier(20, max_depth=8, random_state=0),
         "xgboost": XGBClassifier(n_estimators=100, max_depth=6),
     }
-    for name, estimator in estimators.items():
+    for name in names:
         if (folder / name).exists():
             continue
-        fitted = estimator.fit(frame, label)
+        fitted = estimators[name].fit(frame, label)
         options: dict[str, Any] = {"signature": infer_signature(frame, fitted.predict(frame)), "pip_requirements": []}
         if name == "xgboost":
             mlflow.xgboost.save_model(fitted, folder / name, **options)
