@@ -148,9 +148,8 @@ class _Run:
     ) -> Iterator[Part]:
         """All that is left, scored by Spark; but what decides the target's columns is scored here."""
         journal = self._journal
-        for chunk in self._chunks(rows):
-            if self._stager.schema is not None:
-                break
+        ahead = self._chunks(rows)
+        while self._stager.schema is None and (chunk := next(ahead, None)) is not None:
             yield self._staged(chunk, model.score(_selected(given, chunk)) if chunk.table.num_rows else Scored(None))
         if self._stager.schema is not None and rows.total != journal.rows_in:
             call = replace(call, finding=model.finding)
