@@ -120,7 +120,7 @@ def _started(conf: Mapping[str, str], *, asks_maven: bool) -> "SparkSession":
             if asks_maven
             else ""
         )
-        raise TemporarilyUnavailable(f"Spark does not start: {exc}.{why}") from exc
+        raise TemporarilyUnavailable(f"Spark does not start: {str(exc).rstrip('.')}.{why}") from exc
 
 
 def _running() -> "SparkSession | None":

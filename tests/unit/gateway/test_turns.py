@@ -36,7 +36,8 @@ def test_p4_8_the_calls_of_one_turn_leave_in_one_write(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("spin_us", "calls_at_a_time", "is_looked_for"), [(60_000_000, 1, True), (1, 1, False), (0, 1, False), (60_000_000, 2, False)]
+    ("spin_us", "calls_at_a_time", "is_looked_for"),
+    [(60_000_000, 1, True), (1, 1, False), (0, 1, False), (60_000_000, 2, False)],
 )
 def test_p4_an_answer_is_looked_for_if_the_last_one_came_soon_and_nothing_else_is_to_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spin_us: int, calls_at_a_time: int, *, is_looked_for: bool
