@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pytest
 
+import penstock.spark
+from penstock.domain.errors import TemporarilyUnavailable
+from penstock.spark.java import find_java
 from support.stack import (
     MANAGEMENT,
     MODEL,
@@ -17,6 +20,9 @@ from support.stack import (
     start_stack,
     use_registry,
 )
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +47,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
+    """The one Spark session of a test run; it costs ten seconds and a gigabyte."""
+    try:
+        find_java()
+    except TemporarilyUnavailable as exc:
+        pytest.skip(str(exc))
+    folder = tmp_path_factory.mktemp("spark")
+    session = penstock.spark.session(
+        cores=2, conf={"spark.local.dir": str(folder / "local"), "spark.sql.warehouse.dir": str(folder / "warehouse")}
+    )
+    yield session
+    session.stop()
 
 
 @pytest.fixture

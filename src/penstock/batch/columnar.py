@@ -1,6 +1,7 @@
 """Rows of Parquet files and Delta tables: file by file in the order of their names, row group by row group."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +21,9 @@ class ColumnarRows:
     def __init__(self, dataset: ds.Dataset) -> None:
         self._fragments = sorted(dataset.get_fragments(), key=lambda fragment: str(fragment.path))
         self.schema = dataset.schema
-        self.total: int | None = sum(fragment.count_rows() for fragment in self._fragments)
+        groups = [group.num_rows for fragment in self._fragments for group in fragment.row_groups]
+        self.borders: Sequence[int] = list(itertools.accumulate(groups, initial=0))
+        self.total: int | None = self.borders[-1]
 
     def pieces(self, start: int) -> Iterator[Piece]:
         """See `Rows`."""

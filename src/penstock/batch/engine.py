@@ -9,38 +9,28 @@ run goes on after the last chunk of the journal, and commits what of it the tabl
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from penstock.batch.casting import not_castable
-from penstock.batch.columns import (
-    ERROR_SCHEMA,
-    Provenance,
-    last_of_each,
-    output_schema,
-    output_table,
-    with_all_keys,
-)
-from penstock.batch.data_files import write_file
-from penstock.batch.delta_sink import DeltaSink
-from penstock.batch.errors import error_table, failed_rows
-from penstock.batch.isolation import Failure, Scored, Unscorable
+from penstock.batch.columns import ERROR_SCHEMA
+from penstock.batch.isolation import Scored, Unscorable
 from penstock.batch.model import BatchModel, ModelCall
-from penstock.batch.parquet_sink import ParquetSink
 from penstock.batch.pieces import Chunk, Rows, chunks
 from penstock.batch.pinning import open_rows
-from penstock.batch.plan import Format, Mode, OnError, Plan, output_names, source_columns
+from penstock.batch.plan import Engine, Format, Mode, Plan, output_names, source_columns
 from penstock.batch.prefetch import prefetched
 from penstock.batch.run_folder import Journal, Part, RunDocument, RunFolder, Summary
 from penstock.batch.scorers import ProcessScorer, Scorer, ThreadScorer, scored_chunks
-from penstock.batch.sinks import Sink, StagedFile
+from penstock.batch.sinks import StagedFile
+from penstock.batch.spark_engine import spark_parts
+from penstock.batch.spark_worker import Work
+from penstock.batch.staging import RowsFailed, Stager, Tables, tables_of
 from penstock.domain.errors import BadRequest, PenstockError, ResourceConflict
 from penstock.faults import fault_point
 from penstock.flavors.pyfunc import one_line, root_cause
@@ -51,10 +41,6 @@ _MAX_WAITING = 64
 """So many chunks wait for a commit at most."""
 _AHEAD = 1
 """Chunks that are read while others are scored."""
-
-
-class RowsFailed(BadRequest):
-    """A row cannot be scored, and the run is to stop then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +57,6 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    target: Sink
-    errors: Sink
 
 
 def go_on(folder: RunFolder, cores: int, on_progress: OnProgress) -> Summary:
@@ -105,13 +85,11 @@ class _Run:
         self._plan = document.plan
         self._cores = cores
         self._on_progress = on_progress
-        self._provenance = Provenance(document.model, document.run_id)
-        self._schema = folder.schema()
-        self._tables = _tables_of(folder, document)
+        self._tables = tables_of(document, folder.staged)
+        self._stager = Stager(document, self._tables, folder.schema(), folder.note_schema)
         self._journal = _trusted(folder, document, self._tables)
         self._mark_s = self._commit_s = time.monotonic()
         self._before = self._journal.rows_in
-        self._output_type: pa.DataType | None = None
 
     def go(self) -> Summary:
         fault_point("batch-before-work")
@@ -121,7 +99,7 @@ class _Run:
         self._commit()
         files = [file for part in self._journal.parts if (file := _rows_of(part)) is not None]
         errors = [file for part in self._journal.parts if (file := _errors_of(part)) is not None]
-        self._tables.target.finish(files, len(self._journal.parts), self._schema)
+        self._tables.target.finish(files, len(self._journal.parts), self._stager.schema)
         self._tables.errors.finish(errors, len(self._journal.parts), ERROR_SCHEMA)
         fault_point("batch-before-done")
         summary = self._summary()
@@ -129,37 +107,66 @@ class _Run:
         return summary
 
     def _score_rest(self) -> None:
-        plan, journal = self._plan, self._journal
+        plan = self._plan
         call = ModelCall(str(self._folder.model), plan.params, plan.has_probabilities)
         model = _loaded(call, self._document)
-        self._output_type = model.output_type
+        self._stager.output_type = model.output_type
         rows = open_rows(self._document.source, model.known_types(plan.columns))
         output_names(plan, rows.schema.names)
         given = source_columns(plan, model.input_names, model.optional_names, rows.schema.names)
         model.check_types(pa.schema([rows.schema.field(at).with_name(name) for name, at in given.items()]))
-        if self._schema is not None:
-            self._tables.target.prepare(self._schema)
+        if self._stager.schema is not None:
+            self._tables.target.prepare(self._stager.schema)
         self._tell(rows)
-        scorer, width = _scorer(model, call, plan, rows, self._cores)
-        del model
-        ahead = chunks(rows.pieces(journal.rows_in), rows.schema, plan.chunk_rows, len(journal.parts), journal.rows_in)
-
-        def select(chunk: Chunk) -> pa.Table:
-            return chunk.table.select(list(given.values())).rename_columns(list(given))
-
         try:
-            with prefetched(ahead, _AHEAD) as read, closing(scored_chunks(read, select, scorer, width)) as scored:
-                self._stage_all(scored, rows)
+            if plan.engine is Engine.SPARK:
+                self._note_all(self._parts_of_spark(model, call, rows, given), rows)
+            else:
+                self._note_all(self._parts(model, call, rows, given), rows)
         except Unscorable as exc:
             raise RowsFailed(f"The model scores nothing: {exc}") from exc
         except pa.ArrowException as exc:
             raise ResourceConflict(f"source: {self._document.source.path} cannot be read: {exc}") from exc
+
+    def _parts(self, model: BatchModel, call: ModelCall, rows: Rows, given: Mapping[str, str]) -> Iterator[Part]:
+        """All that is left, scored here."""
+        scorer, width = _scorer(model, call, self._plan, rows, self._cores)
+        del model
+        select = partial(_selected, given)
+        try:
+            with (
+                prefetched(self._chunks(rows), _AHEAD) as read,
+                closing(scored_chunks(read, select, scorer, width)) as scored,
+            ):
+                for chunk, found in scored:
+                    yield self._staged(chunk, found)
         finally:
             scorer.close()
 
-    def _stage_all(self, scored: Iterable[tuple[Chunk, Scored]], rows: Rows) -> None:
-        for chunk, found in scored:
-            part = self._stage(chunk, found)
+    def _parts_of_spark(
+        self, model: BatchModel, call: ModelCall, rows: Rows, given: Mapping[str, str]
+    ) -> Iterator[Part]:
+        """All that is left, scored by Spark; but what decides the target's columns is scored here."""
+        journal = self._journal
+        ahead = self._chunks(rows)
+        while self._stager.schema is None and (chunk := next(ahead, None)) is not None:
+            yield self._staged(chunk, model.score(_selected(given, chunk)) if chunk.table.num_rows else Scored(None))
+        if self._stager.schema is not None and rows.total != journal.rows_in:
+            call = replace(call, finding=model.finding)
+            staged = self._folder.staged
+            work = Work(self._document, call, dict(given), rows.schema, self._stager.schema, staged)
+            try:
+                yield from spark_parts(work, self._tables, rows.borders, journal.rows_in, len(journal.parts))
+            except RowsFailed as exc:
+                raise self._ended(exc) from exc
+
+    def _chunks(self, rows: Rows) -> Iterator[Chunk]:
+        """What is left."""
+        done, number = self._journal.rows_in, len(self._journal.parts)
+        return chunks(rows.pieces(done), rows.schema, self._plan.chunk_rows, number, done)
+
+    def _note_all(self, parts: Iterator[Part], rows: Rows) -> None:
+        for part in parts:
             fault_point("batch-before-journal")
             self._folder.note_part(part, self._lap_s())
             self._journal.parts.append(part)
@@ -169,70 +176,16 @@ class _Run:
                 self._commit()
             self._tell(rows)
 
-    def _stage(self, chunk: Chunk, scored: Scored) -> Part:
-        """Write the files of a chunk."""
-        now = datetime.now(UTC)
-        table, failures = self._rows(chunk, scored, now)
-        failed = failed_rows(chunk, failures)
-        if failed and self._plan.on_error is OnError.STOP:
-            self._commit()
-            raise RowsFailed(f"{failed[0]}; {len(failed)} rows of this chunk cannot be scored. {self._hint()}")
-        part = Part(chunk.number, chunk.start, chunk.records, 0, len(failed))
-        if table is not None and table.num_rows:
-            unique = last_of_each(table, self._plan.target.keys) if self._plan.target.mode is Mode.MERGE else table
-            path = self._tables.target.file_of(chunk.number)
-            size = write_file(path, unique)
-            superseded = table.num_rows - unique.num_rows
-            part = replace(part, rows_out=unique.num_rows, rows_superseded=superseded, file=str(path), size_bytes=size)
-        if failed:
-            self._tables.errors.prepare(ERROR_SCHEMA)
-            path = self._tables.errors.file_of(chunk.number)
-            size = write_file(path, error_table(failed, self._provenance, now))
-            part = replace(part, errors_file=str(path), errors_size_bytes=size)
-        return part
+    def _staged(self, chunk: Chunk, scored: Scored) -> Part:
+        """Files of a chunk; a row that ends the run does not cost it what was done before."""
+        try:
+            return self._stager.stage(chunk, scored)
+        except RowsFailed as exc:
+            raise self._ended(exc) from exc
 
-    def _rows(self, chunk: Chunk, scored: Scored, now: datetime) -> tuple[pa.Table | None, list[Failure]]:
-        """The rows of the target, and those that are not among them."""
-        failures = list(scored.failures)
-        if scored.columns is None:
-            return None, failures
-        kept = scored.kept(chunk.table.num_rows)
-        table, predicted = chunk.table if kept is None else chunk.table.take(kept), scored.columns
-        places = np.arange(table.num_rows) if kept is None else kept
-        if self._schema is None:
-            self._schema = self._first_schema(table.schema, predicted)
-        reasons = self._unfit(table, predicted)
-        if reasons:
-            failures += [Failure(int(places[at]), reason) for at, reason in reasons.items()]
-            fit = pa.array(np.delete(np.arange(table.num_rows), list(reasons)))
-            table, predicted = table.take(fit), [column.take(fit) for column in predicted]
-        made = self._provenance.columns(table.num_rows, now)
-        return output_table(table, predicted, made, self._schema), failures
-
-    def _first_schema(self, source: pa.Schema, predicted: list[pa.Array]) -> pa.Schema:
-        """The target's columns, which those of the first chunk decide, and the table for them."""
-        types = [column.type for column in predicted]
-        if self._output_type is not None and (pa.types.is_integer(types[0]) or pa.types.is_null(types[0])):
-            types[0] = self._output_type  # whole numbers may be the first of many that are not
-        schema = output_schema(self._plan, source, types)
-        self._tables.target.prepare(schema)
-        self._folder.note_schema(schema)
-        return schema
-
-    def _unfit(self, table: pa.Table, predicted: list[pa.Array]) -> dict[int, str]:
-        """Rows that the target does not take, and why."""
-        assert self._schema is not None  # noqa: S101 - the first chunk has decided it
-        reasons = {}
-        keys = self._plan.target.keys
-        for unkeyed in np.flatnonzero(~with_all_keys(table, keys)):
-            reasons[int(unkeyed)] = f"it has no value for its key ({', '.join(keys)})"
-        fields = list(self._schema)[table.num_columns :]
-        for column, field in zip(predicted, fields, strict=False):
-            if column.type == field.type:
-                continue
-            for at in not_castable(column, field.type):
-                reasons.setdefault(at, f"{field.name}: the model gave {column[at]}; wanted {field.type}")
-        return reasons
+    def _ended(self, failure: RowsFailed) -> RowsFailed:
+        self._commit()
+        return RowsFailed(f"{failure} {self._hint()}")
 
     def _commit(self) -> None:
         """Have the tables take what is staged; errors first, so that a row is never in neither."""
@@ -244,8 +197,8 @@ class _Run:
         files = [file for part in staged if (file := _rows_of(part)) is not None]
         if errors:
             self._tables.errors.commit(errors, len(journal.parts), ERROR_SCHEMA)
-        if files and self._schema is not None:
-            self._tables.target.commit(files, len(journal.parts), self._schema)
+        if files and self._stager.schema is not None:
+            self._tables.target.commit(files, len(journal.parts), self._stager.schema)
         journal.committed = len(journal.parts)
         self._commit_s = time.monotonic()
         self._folder.note_commit(journal.committed, self._lap_s())
@@ -278,20 +231,7 @@ class _Run:
         return f"What was scored before is in the target; 'penstock batch resume {self._document.run_id}' tries again."
 
 
-def _tables_of(folder: RunFolder, document: RunDocument) -> _Tables:
-    target, places, run_id = document.plan.target, document.places, document.run_id
-    if target.format is Format.PARQUET:
-        return _Tables(
-            ParquetSink(places.target, run_id, target.mode, document.replaced),
-            ParquetSink(places.errors, run_id, Mode.APPEND, ()),
-        )
-    return _Tables(
-        DeltaSink(places.target, run_id, target.mode, target.keys, folder.staged / "rows"),
-        DeltaSink(places.errors, run_id, Mode.APPEND, (), folder.staged / "errors"),
-    )
-
-
-def _trusted(folder: RunFolder, document: RunDocument, tables: _Tables) -> Journal:
+def _trusted(folder: RunFolder, document: RunDocument, tables: Tables) -> Journal:
     """The journal as far as what it tells of is there.
 
     Raises:
@@ -316,7 +256,7 @@ def _trusted(folder: RunFolder, document: RunDocument, tables: _Tables) -> Journ
     return journal
 
 
-def _is_there(document: RunDocument, tables: _Tables) -> bool:
+def _is_there(document: RunDocument, tables: Tables) -> bool:
     if document.plan.target.format is Format.PARQUET:
         return Path(document.places.target).is_dir()
     return tables.target.committed() > 0
@@ -344,6 +284,11 @@ def _loaded(call: ModelCall, document: RunDocument) -> BatchModel:
         raise
     except (Exception, SystemExit) as exc:
         raise BadRequest(f"model: {document.plan.model} cannot be loaded: {one_line(root_cause(exc))}") from exc
+
+
+def _selected(given: Mapping[str, str], chunk: Chunk) -> pa.Table:
+    """The columns of a chunk that the model gets, as it calls them."""
+    return chunk.table.select(list(given.values())).rename_columns(list(given))
 
 
 def _scorer(model: BatchModel, call: ModelCall, plan: Plan, rows: Rows, cores: int) -> tuple[Scorer, int]:

@@ -88,6 +88,11 @@ class Rows(Protocol):
         """How many rows there are, if that is known before they are read."""
         ...
 
+    @property
+    def borders(self) -> Sequence[int]:
+        """Rows where reading can begin without what is before them, and the end; none if there is but one beginning."""
+        ...
+
     def pieces(self, start: int) -> Iterator[Piece]:
         """All rows from one on; none is larger than is good for memory."""
         ...

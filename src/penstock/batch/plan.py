@@ -32,6 +32,9 @@ class Engine(StrEnum):
     """What runs it."""
 
     LOCAL = "local"
+    """Threads or processes of this machine."""
+    SPARK = "spark"
+    """Tasks of a Spark session."""
 
 
 class Mode(StrEnum):

@@ -10,7 +10,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.batch.plan import DEFAULT_CHUNK_ROWS, PREDICTION, Format, Mode, OnError, Plan, Source, Target, chosen
+from penstock.batch.plan import (
+    DEFAULT_CHUNK_ROWS,
+    PREDICTION,
+    Engine,
+    Format,
+    Mode,
+    OnError,
+    Plan,
+    Source,
+    Target,
+    chosen,
+)
 from penstock.runtime.machine import usable_cores
 from penstock.settings import Home
 
@@ -23,6 +34,7 @@ def score(
     source: str,
     target: str,
     *,
+    engine: str = "local",
     mode: str = "append",
     keys: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
@@ -50,6 +62,7 @@ def score(
         model: its URI, as MLflow takes it.
         source: a file, folder or glob of Parquet, CSV or JSON lines, the folder of a Delta table, or the name of one.
         target: a folder, or the name of a table.
+        engine: `local`, or `spark`: the session that runs, else one of this machine's.
         mode: `append`, `overwrite`, or `merge`, which replaces rows with the same keys and adds the others.
         keys: columns that tell rows apart, for `merge`.
         columns: names of the source's columns by what the model calls them, where that is not the same.
@@ -92,6 +105,7 @@ def score(
             timestamp,
         ),
         Target(target, chosen(Format, "target_format", target_format), chosen(Mode, "mode", mode), tuple(keys)),
+        chosen(Engine, "engine", engine),
         columns=dict(columns or {}),
         inputs=tuple(inputs),
         params=dict(params or {}),

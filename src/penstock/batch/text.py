@@ -26,6 +26,7 @@ class TextRows:
     """A `Rows` of text files, which are read from their beginning whatever row is wanted."""
 
     total: int | None = None
+    borders: Sequence[int] = ()
 
     def __init__(self, files: Sequence[str], schema: pa.Schema, parse: Callable[[str, pa.Schema], Iterator[Parsed]]):
         self.schema = schema

@@ -1,20 +1,24 @@
 """HTTP client of our own API, for the command line."""
 
+import re
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
 _TIMEOUT_S = 330.0
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]+)?")
 
 
 class ApiError(Exception):
     """The API refused a call."""
 
-    def __init__(self, status: int, error_code: str, message: str) -> None:
+    def __init__(self, status: int, error_code: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.error_code = error_code
+        self.retry_after_s = retry_after_s
+        """After how many seconds it may be sent again, if the answer says so."""
 
 
 class Unreachable(Exception):
@@ -56,14 +60,20 @@ class ApiClient:
             return response
         try:
             document = response.json()
-            raise ApiError(response.status_code, document["error_code"], document["message"])
+            code, message = document["error_code"], document["message"]
         except (ValueError, KeyError, TypeError):
-            raise ApiError(response.status_code, "INTERNAL_ERROR", response.text[:500]) from None
+            code, message = "INTERNAL_ERROR", response.text[:500]
+        raise ApiError(response.status_code, code, message, _seconds(response.headers.get("retry-after")))
 
 
 def endpoint_path(name: str, rest: str = "") -> str:
     """The management path of an endpoint."""
     return f"/api/2.0/serving-endpoints/{_quoted(name)}{rest}"
+
+
+def _seconds(text: str | None) -> float | None:
+    """What `retry-after` says in seconds; a date, its other form, counts as nothing."""
+    return float(text) if text is not None and _SECONDS.fullmatch(text.strip()) else None
 
 
 def _quoted(name: str) -> str:
