@@ -13,7 +13,7 @@ from penstock.domain.errors import (
     ResourceExhausted,
 )
 from penstock.domain.jobs.job import Job, Task, check_parameter
-from penstock.domain.jobs.output import Output, failure_in
+from penstock.domain.jobs.output import Output
 from penstock.domain.jobs.run import Attempt, Overrides, Result, Run, Stage, Trigger
 from penstock.runtime.job_files import JobFiles
 from penstock.stores.job_runs import RunStore, Wanted
@@ -160,9 +160,7 @@ class JobRuns:
         files = self._files.attempt(run.id, attempt.id)
         logs, is_truncated = files.read_log()
         result = files.read_result() or {}
-        error, trace = result.get("error", ""), result.get("error_trace", "")
-        if not error and attempt.result is Result.FAILED:
-            error, trace = failure_in(logs)
+        error, trace = files.failure() if attempt.result is Result.FAILED else ("", "")
         return Output(
             logs,
             is_truncated,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from penstock.domain.jobs.output import failure_in
 from penstock.domain.jobs.planning import Ended
 from penstock.domain.jobs.run import Rows
 from penstock.runtime.capture import read_log
@@ -21,6 +22,7 @@ MAX_LOG_BYTES = 4 << 20
 """Of an attempt; with its older part it is twice that."""
 MAX_TOLD_LOG_BYTES = 5 << 20
 _MAX_RESULT_BYTES = 64 << 20
+_MAX_FAILURE_BYTES = 128 << 10
 _LOG, _EXIT, _RESULT, _BATCH = "log", "exit.json", "result.json", "batch.json"
 
 Json = dict[str, Any]
@@ -83,13 +85,18 @@ class AttemptFiles:
         document = _read(self.folder / _EXIT)
         if document is None:
             return None
-        return Ended(
-            document["at_ms"],
-            document["exit_code"],
-            document["message"],
-            rows_in(_read(self.batch)),
-            is_with_stack=document["is_with_stack"],
-        )
+        exit_code, message = document["exit_code"], document["message"]
+        if exit_code is not None and exit_code > 0:
+            message = self.failure()[0] or message
+        rows = rows_in(_read(self.batch))
+        return Ended(document["at_ms"], exit_code, message, rows, is_with_stack=document["is_with_stack"])
+
+    def failure(self) -> tuple[str, str]:
+        """The error with which the process ended and its traceback, as far as it told them; else empty."""
+        result = self.read_result() or {}
+        if result.get("error"):
+            return result["error"], result.get("error_trace", "")
+        return failure_in(read_log(self.log, _MAX_FAILURE_BYTES))
 
     def was_begun(self) -> bool:
         """Whether a process was started."""
