@@ -54,6 +54,16 @@ POINTS = {
         FaultPoint("segment-after-delete", "table-writer", "a segment is deleted, others may follow"),
         FaultPoint("artifact-before-rename", "replica", "a model is fetched, its folder has no final name"),
         FaultPoint("artifact-after-rename", "replica", "a model's folder is in place, nothing is loaded"),
+        FaultPoint("batch-before-work", "batch", "a batch run is written down, or taken up again; nothing is done yet"),
+        FaultPoint("batch-after-create", "batch", "the Delta table of a batch run is made, it has no rows"),
+        FaultPoint("batch-before-journal", "batch", "a chunk's files are written, the journal does not tell of them"),
+        FaultPoint("batch-after-journal", "batch", "the journal tells of a chunk, no table has its rows"),
+        FaultPoint("batch-before-commit", "batch", "chunks are staged and about to be committed to a Delta table"),
+        FaultPoint("batch-after-commit", "batch", "chunks are committed to one Delta table, the journal is behind"),
+        FaultPoint("batch-before-rename", "batch", "a chunk's Parquet file is written and not in place"),
+        FaultPoint("batch-after-rename", "batch", "a chunk's Parquet file is in place, the journal is behind"),
+        FaultPoint("batch-before-replace", "batch", "new Parquet files are in place, those that they replace too"),
+        FaultPoint("batch-before-done", "batch", "all rows are in their tables, the run is not noted as done"),
         FaultPoint("replica-before-ready", "replica", "a model is loaded, the supervisor has not been told"),
     )
 }

@@ -97,6 +97,11 @@ class Home:
         return self.path / "jobs"
 
     @property
+    def batch(self) -> Path:
+        """What is known of batch runs, a folder for each."""
+        return self.path / "batch"
+
+    @property
     def warehouse(self) -> Path:
         """Delta tables: `<catalog>/<schema>/<table>`."""
         return self.path / "warehouse"

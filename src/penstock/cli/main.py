@@ -6,6 +6,7 @@ from penstock.cli import (
     apply,
     autoscaler,
     backup,
+    batch,
     bench,
     endpoints,
     faults,
@@ -50,6 +51,7 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(principals.app, name="principals")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(tables.app, name="tables")
+app.add_typer(batch.app, name="batch")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(autoscaler.app, name="autoscaler")

@@ -51,6 +51,7 @@ def spec_of(run: Run, attempt: Attempt, workspace: Path | None) -> TaskSpec:
         python,
         notebook,
         batch,
+        tuple(other.id for other in run.attempts if other.task_key == task.key and other.id != attempt.id),
         _widgets(run, task, text),
         str(workspace or ""),
         environment,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from penstock.notebook.execution import Notebook
 from penstock.processes.launch import TaskLaunch, begin, forget_instructions, report_ready
-from penstock.runtime.job_files import AttemptFiles
+from penstock.runtime.job_files import AttemptFiles, JobFiles
+from penstock.settings import Home
 
 
 def main() -> None:
@@ -20,9 +21,9 @@ def main() -> None:
     if spec.python:
         os.execv(sys.executable, [sys.executable, *spec.python])  # noqa: S606 - what a job is for
     if spec.batch:
+        command = [sys.executable, "-P", "-m", "penstock", "batch", *_batch_arguments(launch), "--json"]
         with files.batch.open("wb") as summary:
             os.dup2(summary.fileno(), 1)
-        command = [sys.executable, "-P", "-m", "penstock", "batch", "run", *spec.batch, "--json"]
         os.execv(sys.executable, command)  # noqa: S606 - our own module
     logging.root.handlers.clear()  # what a notebook logs is its own business
     logging.root.setLevel(logging.WARNING)
@@ -31,6 +32,16 @@ def main() -> None:
     files.write_result(outcome.document())
     sys.stdout.flush()
     sys.exit(1 if outcome.error else 0)
+
+
+def _batch_arguments(launch: TaskLaunch) -> list[str]:
+    """A batch run that an earlier attempt has begun is gone on with, so that no row comes twice; else one is begun."""
+    spec, home = launch.spec, Home(Path(launch.home))
+    for attempt_id in reversed(spec.earlier):
+        run_id = JobFiles(home.jobs).attempt(spec.run_id, attempt_id).batch_run()
+        if run_id is not None and (home.batch / run_id).is_dir():
+            return ["resume", run_id]
+    return ["run", *spec.batch]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ says that its process was started: it is made just before, by whoever starts it,
 import contextlib
 import json
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ MAX_TOLD_LOG_BYTES = 5 << 20
 _MAX_RESULT_BYTES = 64 << 20
 _MAX_FAILURE_BYTES = 128 << 10
 _LOG, _EXIT, _RESULT, _BATCH = "log", "exit.json", "result.json", "batch.json"
+_BATCH_RUN = re.compile(rb"^Batch run ([0-9A-Za-z]+)\r?$", re.MULTILINE)
 
 Json = dict[str, Any]
 
@@ -113,6 +115,14 @@ class AttemptFiles:
     def read_result(self) -> Json | None:
         """What a notebook came to."""
         return _read(self.result)
+
+    def batch_run(self) -> str | None:
+        """The id of the batch run that the process began or went on with, as it printed it; None if it did not."""
+        with contextlib.suppress(OSError):
+            with self.log.open("rb") as log:
+                found = _BATCH_RUN.search(log.read(_MAX_FAILURE_BYTES))
+            return None if found is None else found[1].decode()
+        return None
 
     def read_batch(self) -> Json | None:
         """The summary of a batch run."""

@@ -21,6 +21,11 @@ def this_machine() -> Machine:
     return Machine(os.cpu_count() or 1, min(amount for amount in amounts if amount is not None) // MIB, _gpus())
 
 
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _gpus() -> int:
     """Count NVIDIA's device files, one for each GPU; where there are none, ask the driver's tool."""
     found = sum(device.name.removeprefix("nvidia").isdigit() for device in Path("/dev").glob("nvidia*"))

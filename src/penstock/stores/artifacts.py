@@ -90,14 +90,14 @@ def fetch(uri: str, folder: Path, tracking_uri: str | None, token: str | None) -
     Raises:
         OSError, mlflow.exceptions.MlflowException: it cannot be fetched or stored.
     """
-    with _fetching_with(token):
+    with fetching_with(token):
         if tracking_uri is not None:
             mlflow.set_tracking_uri(tracking_uri)  # of this whole process: `models:/` is resolved by nothing less
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
 
 
 @contextmanager
-def _fetching_with(token: str | None) -> Iterator[None]:
+def fetching_with(token: str | None) -> Iterator[None]:
     """While the model is fetched, and no longer, MLflow's client finds our token in the environment.
 
     Nor does what MLflow itself puts there stay: the name of the tracking server.

@@ -20,6 +20,8 @@ class TaskSpec:
     """A notebook's file."""
     batch: tuple[str, ...] = ()
     """Arguments of `penstock batch run`."""
+    earlier: tuple[int, ...] = ()
+    """Earlier attempts at the same task, the newest last: a batch run that one of them has begun is gone on with."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """The notebook's."""
     workspace: str = ""
