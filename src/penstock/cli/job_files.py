@@ -34,7 +34,9 @@ def _resolve(task: object, folder: Path) -> None:
     """Make relative paths of a task absolute, where they lead to something beside the file."""
     for work, name in _PATHS:
         settings = task.get(work) if isinstance(task, dict) else None
-        path = settings.get(name) if isinstance(settings, dict) else None
+        if not isinstance(settings, dict):
+            continue
+        path = settings.get(name)
         if not isinstance(path, str) or path.startswith(("/", "{{")) or ":" in path:
             continue
         beside = folder / path

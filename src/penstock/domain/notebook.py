@@ -99,7 +99,7 @@ def _cells(number: int, block: list[str]) -> Iterator[Cell]:
         block = block[:-1]
     if not block:
         return
-    if not block[0].startswith(_MAGIC):
+    if not _is_magic(block[0]):
         yield Cell(Language.PYTHON, "\n".join(block), number)
         return
     text = "\n".join(_unwrapped(line) for line in block)
@@ -113,9 +113,13 @@ def _cells(number: int, block: list[str]) -> Iterator[Cell]:
 
 def _unwrapped(line: str) -> str:
     """A line without the mark of magic; one without the mark is taken as it is."""
-    if not line.startswith(_MAGIC):
+    if not _is_magic(line):
         return line
     return line.removeprefix(_MAGIC).removeprefix(" ")
+
+
+def _is_magic(line: str) -> bool:
+    return line == _MAGIC or line.startswith(f"{_MAGIC} ")
 
 
 def _language(word: str) -> Language | str:

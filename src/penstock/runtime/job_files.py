@@ -118,10 +118,10 @@ class AttemptFiles:
 
     def batch_run(self) -> str | None:
         """The id of the batch run that the process began or went on with, as it printed it; None if it did not."""
-        with contextlib.suppress(OSError):
-            with self.log.open("rb") as log:
-                found = _BATCH_RUN.search(log.read(_MAX_FAILURE_BYTES))
-            return None if found is None else found[1].decode()
+        for part in (self.log.with_name(f"{_LOG}.1"), self.log):
+            with contextlib.suppress(OSError), part.open("rb") as log:
+                if (found := _BATCH_RUN.search(log.read(_MAX_FAILURE_BYTES))) is not None:
+                    return found[1].decode()
         return None
 
     def read_batch(self) -> Json | None:

@@ -195,8 +195,9 @@ def is_retried(task: Task, last: Attempt) -> bool:
 def _retry_at_ms(task: Task, last: Attempt, now_ms: int) -> int:
     """A second after the first failure, and twice as long after each further one; never before the task's own pause."""
     pause_s = min(_FIRST_PAUSE_S << min(last.number, 10), _LONGEST_PAUSE_S)
-    ended_ms = last.ended_at_ms or now_ms
-    return max(ended_ms + pause_s * 1000, (last.started_at_ms or ended_ms) + task.min_retry_interval_ms)
+    ended_ms = now_ms if last.ended_at_ms is None else last.ended_at_ms
+    started_ms = ended_ms if last.started_at_ms is None else last.started_at_ms
+    return max(ended_ms + pause_s * 1000, started_ms + task.min_retry_interval_ms)
 
 
 def _results(run: Run) -> dict[str, Result]:
