@@ -347,6 +347,26 @@ def test_p6_5_what_cannot_be_is_refused_by_name(stack: Stack, case: str) -> None
     refused(answer, *((501, "NOT_IMPLEMENTED") if case in REFUSED else (400, "INVALID_PARAMETER_VALUE")), told)
 
 
+@client(SDK, "jobs.repair_run", result="501 `NotImplemented`", instead="`max_retries`; `jobs.run_now`")
+@client(SDK, "jobs.export_run", result="501 `NotImplemented`", instead="`jobs.get_run_output`")
+@client(SDK, "jobs.get_permissions", result="501 `NotImplemented`")
+@client(SDK, "jobs.set_permissions", result="501 `NotImplemented`")
+@client(SDK, "jobs.update_permissions", result="501 `NotImplemented`")
+@client(SDK, "jobs.get_permission_levels", result="501 `NotImplemented`")
+def test_p6_5_operations_that_are_not_to_be_had(w: Any) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: w.repair_run(1),
+        lambda: w.export_run(1),
+        lambda: w.get_permissions("1"),
+        lambda: w.set_permissions("1"),
+        lambda: w.update_permissions("1"),
+        lambda: w.get_permission_levels("1"),
+    ]
+    for call in calls:
+        with pytest.raises(SdkNotImplemented):
+            call()
+
+
 @client(
     SDK,
     "jobs.create(tasks=[Task(sql_task=…)])",

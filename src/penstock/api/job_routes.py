@@ -18,17 +18,27 @@ PageToken = Annotated[str | None, Query()]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def both(router: APIRouter, method: str, path: str, body: type[BaseModel] | None = None) -> Callable[[_F], _F]:
-    """Have a function answer at a path below `/jobs` of both versions; `body` is what it decodes, for the document."""
+def both(
+    router: APIRouter, method: str, path: str, body: type[BaseModel] | None = None, *, is_told: bool = True
+) -> Callable[[_F], _F]:
+    """Have a function answer at a path below `/jobs` of both versions.
+
+    Args:
+        router: where.
+        method: of HTTP.
+        path: below `/api/<version>/jobs`.
+        body: what it decodes, for the OpenAPI document.
+        is_told: whether it stands there.
+    """
 
     def add(function: _F) -> _F:
         extra = None if body is None else documented(body)
-        for version, is_told in _VERSIONS:
+        for version, is_newest in _VERSIONS:
             router.add_api_route(
                 f"/api/{version}/jobs{path}",
                 function,
                 methods=[method],
-                include_in_schema=is_told,
+                include_in_schema=is_newest and is_told,
                 openapi_extra=extra,
             )
         return function

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from penstock.api.bodies import body_of_type
 from penstock.api.context import Caller, Context
 from penstock.api.job_routes import MAX_ID, Id, OptionalId, PageToken, both
-from penstock.domain.errors import InvalidParameterValue
+from penstock.domain.errors import InvalidParameterValue, NotSupported
 from penstock.stores.job_runs import Wanted
 from penstock.wire.job_runs import (
     CancelAll,
@@ -128,3 +128,15 @@ async def delete_run(
     """Forget a run that has ended, with all that it left."""
     context.job_runs.delete(body.run_id, caller)
     return {}
+
+
+@both(router, "POST", "/runs/repair", is_told=False)
+async def repair_run() -> None:
+    """Running some tasks of a run again: not to be had here."""
+    raise NotSupported("runs/repair: runs are not repaired here; give tasks max_retries, or have the job run again.")
+
+
+@both(router, "GET", "/runs/export", is_told=False)
+async def export_run() -> None:
+    """A run as HTML: not to be had here."""
+    raise NotSupported("runs/export: runs are not exported here; runs/get-output has the log.")

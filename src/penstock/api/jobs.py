@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from penstock.api.bodies import body_of_type
 from penstock.api.context import Caller, Context
 from penstock.api.job_routes import MAX_ID, Id, PageToken, both
+from penstock.domain.errors import NotSupported
 from penstock.wire.jobs import CreateJob, JobId, ResetJob, UpdateJob, decode_settings, encode_job, updated
 from penstock.wire.pages import before, page
 
@@ -74,3 +75,12 @@ async def delete_job(
     context.job_runs.cancel_all(caller, body.job_id, is_queued_only=False)
     context.jobs.delete(body.job_id, caller)
     return {}
+
+
+@router.get("/api/2.0/permissions/jobs/{job_id}", include_in_schema=False)
+@router.put("/api/2.0/permissions/jobs/{job_id}", include_in_schema=False)
+@router.patch("/api/2.0/permissions/jobs/{job_id}", include_in_schema=False)
+@router.get("/api/2.0/permissions/jobs/{job_id}/permissionLevels", include_in_schema=False)
+async def job_permissions(job_id: str) -> None:
+    """Lists of access of jobs: not to be had here."""
+    raise NotSupported(f"Job {job_id[:40]}: jobs have no lists of access here: their creators and admins manage them.")
