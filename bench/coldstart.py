@@ -11,9 +11,7 @@ request to its whole answer; `cold_start_ms` is what the answer's header says th
 
 import argparse
 import importlib.metadata
-import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -29,6 +27,7 @@ import pandas as pd
 import psutil
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from reporting import give_out, machine
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
@@ -61,10 +60,7 @@ def main() -> None:
             report = measure(stack, chosen.rounds)
         finally:
             stack.stop()
-    text = json.dumps(report, indent=2)
-    print(text)
-    if chosen.json is not None:
-        chosen.json.write_text(text + "\n")
+    give_out(report, chosen.json)
 
 
 def measure(stack: Stack, rounds: int) -> dict[str, Any]:
@@ -99,16 +95,7 @@ def measure(stack: Stack, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "models": models,
         "zygote_rss_mib": round(zygote.memory_info().rss / MIB, 1),
-        "machine": {
-            "cores": os.cpu_count(),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "python": platform.python_version(),
-            "kernel": platform.release(),
-            "mlflow": importlib.metadata.version("mlflow"),
-            "nice": os.nice(0),
-            "load_average_before": load_before,
-            "load_average_after": os.getloadavg(),
-        },
+        "machine": machine(load_before) | {"mlflow": importlib.metadata.version("mlflow"), "nice": os.nice(0)},
     }
 
 

@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -26,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -38,6 +36,7 @@ from comparing.measuring import Round, check_answer, median, memory_mib, one_rou
 from comparing.models import MODELS, Logged, log
 from comparing.peers import PEERS, Served, served_by
 from comparing.penstock import OURS, SETTINGS, empty_spool, served_by_penstock
+from reporting import machine
 
 from support.stack import Stack, start_stack, use_registry
 
@@ -210,14 +209,7 @@ class Comparison:
                 for (cell, peer), rounds in self._rounds.items()
             ],
             "memory_mib": self._memory_mib,
-            "machine": {
-                "cores": os.cpu_count(),
-                "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-                "python": platform.python_version(),
-                "kernel": platform.release(),
-                "load_average_before": load_before,
-                "load_average_after": os.getloadavg(),
-            },
+            "machine": machine(load_before),
         }
 
 

@@ -9,7 +9,6 @@ at least 95 % of the valid bodies for common signatures. The cases are those of 
 
 import argparse
 import importlib.metadata
-import json
 import platform
 import secrets
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from reporting import give_out
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -39,10 +39,7 @@ def main() -> int:
     """Run the command; 0 if nothing differs."""
     options = parse()
     report = fuzz(options)
-    text = json.dumps(report, indent=2)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
-    print(text)
+    give_out(report, options.json)
     return 0 if report["passed"] else 1
 
 

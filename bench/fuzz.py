@@ -9,7 +9,6 @@ Passes if nothing crashed, nothing hung for more than two seconds, no input caus
 
 import argparse
 import importlib.metadata
-import json
 import platform
 import secrets
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 
 import psutil
 import uvloop
+from reporting import give_out
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -50,10 +50,7 @@ def main() -> int:
             report = uvloop.run(fuzz(stack, grammar, options))
         finally:
             stack.stop()
-    text = json.dumps(report, indent=2)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
-    print(text)
+    give_out(report, options.json)
     return 0 if report["passed"] else 1
 
 

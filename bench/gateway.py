@@ -10,9 +10,7 @@ with everything on, and its resident memory is told. The C compiler is `cc`; wit
 """
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent / "data_plane"))
 
 import stage
+from reporting import give_out, machine
 
 CONNECTIONS = (64, 1)
 WARM_UP_S = 0.5
@@ -48,17 +47,8 @@ def main() -> None:
     else:
         report = {"bench": "gateway", "rounds": chosen.rounds, "seconds": chosen.seconds}
         report |= compared(chosen.rounds, chosen.seconds)
-    report["machine"] = {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}",
-        "load_average_before": before,
-        "load_average_after": os.getloadavg(),
-    }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if chosen.json is not None:
-        chosen.json.write_text(text + "\n")
+    report["machine"] = machine(before)
+    give_out(report, chosen.json)
 
 
 def compared(rounds: int, seconds: float) -> dict[str, Any]:

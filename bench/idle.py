@@ -7,7 +7,6 @@ stopped and started again. Processor time is in percent of one core.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from reporting import give_out, machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -39,6 +39,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=60)
     options.add_argument("--json", type=Path)
     chosen = options.parse_args()
+    before = os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="penstock-idle-") as folder:
         home = Path(folder) / "home"
         stack, _ = started(home)
@@ -54,11 +55,8 @@ def main() -> None:
         stack, report["at_zero"]["start_s"] = started(home)
         wait_for(lambda: sleeping(stack) == chosen.endpoints, "every endpoint to be back at zero", 300)
         stack.stop()
-    report["machine"] = {"cores": os.cpu_count(), "load_average_after": os.getloadavg()}
-    text = json.dumps(report, indent=2)
-    print(text)
-    if chosen.json is not None:
-        chosen.json.write_text(text + "\n")
+    report["machine"] = machine(before)
+    give_out(report, chosen.json)
 
 
 def started(home: Path) -> tuple[Stack, float]:

@@ -10,9 +10,7 @@ the process is ready until everything is in the table, and resident memory is lo
 
 import argparse
 import asyncio
-import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -28,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent / "data_plane"))
 import msgspec
 import psutil
 import stage
+from reporting import give_out, machine
 
 from penstock.client.table_writer import flush
 from penstock.processes.launch import TableWriterLaunch
@@ -61,18 +60,9 @@ def main() -> None:
         "bench": "inference-tables",
         "gateway": gateway(chosen.rounds, chosen.seconds) if chosen.rounds else None,
         "table_writer": table_writer(chosen.rows) if chosen.rows else None,
-        "machine": {
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.release()}",
-            "load_average_before": before,
-            "load_average_after": os.getloadavg(),
-        },
+        "machine": machine(before),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if chosen.json is not None:
-        chosen.json.write_text(text + "\n")
+    give_out(report, chosen.json)
 
 
 def gateway(rounds: int, seconds: float) -> dict[str, Any]:

@@ -9,7 +9,6 @@ alone, in a process that has DuckDB loaded. Medians; times in milliseconds.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from typing import Any
 
 import duckdb
 from deltalake import WriterProperties, write_deltalake
+from reporting import give_out, machine
 
 from penstock.catalog.local import open_home
 
@@ -62,6 +62,7 @@ def main() -> None:
     options.add_argument("--table", type=Path, help="a home folder to make the table in, or to find it in")
     options.add_argument("--json", type=Path)
     chosen = options.parse_args()
+    before = os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="penstock-tables-") as folder:
         home = (chosen.table or Path(folder) / "home").absolute()
         table = home.joinpath("warehouse", *NAME.split("."))
@@ -69,11 +70,8 @@ def main() -> None:
             make(table, chosen.rows, chosen.days)
         report: dict[str, Any] = {"bench": "tables", "rounds": chosen.rounds, **described(table, home)}
         report["questions"] = {name: asked(home, sql, chosen.rounds) for name, sql in QUESTIONS.items()}
-    report["machine"] = {"cores": os.cpu_count(), "load_average_after": os.getloadavg()}
-    text = json.dumps(report, indent=2)
-    print(text)
-    if chosen.json is not None:
-        chosen.json.write_text(text + "\n")
+    report["machine"] = machine(before)
+    give_out(report, chosen.json)
 
 
 def make(table: Path, rows: int, days: int) -> None:

@@ -20,7 +20,6 @@ import argparse
 import importlib.metadata
 import json
 import logging
-import platform
 import sys
 import tempfile
 import time
@@ -36,6 +35,7 @@ import numpy as np
 import pandas as pd
 import xgboost
 from mlflow.models import infer_signature
+from reporting import machine
 from skl2onnx import to_onnx
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -55,6 +55,7 @@ from sklearn.tree import DecisionTreeClassifier
 from penstock.flavors.compiled.compiling import compile_input
 from penstock.flavors.tiers.selection import select
 
+PACKAGES = ("mlflow", "scikit-learn", "numpy", "pandas", "xgboost-cpu", "lightgbm", "onnxruntime")
 _rng = np.random.default_rng(0)
 ROWS = pd.DataFrame(_rng.normal(size=(1000, 8)), columns=list("abcdefgh"))
 TWO = (ROWS.a + ROWS.b * ROWS.c + _rng.normal(size=1000) > 0).astype(int)
@@ -132,6 +133,8 @@ def main() -> None:
     named = {name: save for name, save in MODELS.items() if not chosen.names or name.startswith(tuple(chosen.names))}
     if not named:
         sys.exit(f"no model's name begins with {' or '.join(chosen.names)}")
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    before = os.getloadavg()
     report: dict[str, Any] = {}
     print(f"{'us of CPU':48} {'tier':7} {'alone':>9} {'mlflow':>9} {'rows':>9} {'mlflow':>9} {'together':>9} choice ms")
     with tempfile.TemporaryDirectory(prefix="penstock-tiers-") as folder:
@@ -144,7 +147,12 @@ def main() -> None:
                 flush=True,
             )
     if chosen.json:
-        told = {"command": " ".join(["python", *sys.argv]), "machine": machine(), "models": report}
+        told = {
+            "command": " ".join(["python", *sys.argv]),
+            "machine": machine(before),
+            "versions": versions,
+            "models": report,
+        }
         chosen.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
@@ -198,17 +206,6 @@ def timed(predict: Callable[[Any], Any], asked: list[Any]) -> float:
     for inputs in asked:
         predict(inputs)
     return time.process_time() - started_s
-
-
-def machine() -> dict[str, Any]:
-    """Where this was measured."""
-    packages = ("mlflow", "scikit-learn", "numpy", "pandas", "xgboost-cpu", "lightgbm", "onnxruntime")
-    return {
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "load": os.getloadavg()[0],
-        **{name: importlib.metadata.version(name) for name in packages},
-    }
 
 
 if __name__ == "__main__":

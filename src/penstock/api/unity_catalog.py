@@ -1,6 +1,7 @@
 """`/api/2.1/unity-catalog`: catalogs, schemas and tables for clients of Unity Catalog. Nothing is written."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -37,14 +38,14 @@ async def list_catalogs(
     context: Context, caller: Caller, max_results: MaxResults = None, page_token: PageToken = None
 ) -> dict[str, Any]:
     """List the catalogs of the tables that the caller may see."""
-    names, more = page(sorted(_schemas(context, caller)), max_results, page_token)
+    names, more = page(sorted(_schemas(context.catalog.visible(caller))), max_results, page_token)
     return {"catalogs": [encode_catalog(name) for name in names], **more}
 
 
 @router.get("/catalogs/{name}")
 async def get_catalog(context: Context, caller: Caller, name: str) -> dict[str, Any]:
     """Get a catalog."""
-    _schemas_of(_schemas(context, caller), name.lower())
+    _schemas_of(_schemas(context.catalog.visible(caller)), name.lower())
     return encode_catalog(name.lower())
 
 
@@ -58,7 +59,8 @@ async def list_schemas(
 ) -> dict[str, Any]:
     """List the schemas of a catalog."""
     catalog = catalog_name.lower()
-    schemas, more = page(sorted(_schemas_of(_schemas(context, caller), catalog)), max_results, page_token)
+    found = _schemas_of(_schemas(context.catalog.visible(caller)), catalog)
+    schemas, more = page(sorted(found), max_results, page_token)
     return {"schemas": [encode_schema(catalog, schema) for schema in schemas], **more}
 
 
@@ -66,7 +68,7 @@ async def list_schemas(
 async def get_schema(context: Context, caller: Caller, full_name: str) -> dict[str, Any]:
     """Get a schema."""
     catalog, schema = _parts(full_name, _SCHEMA_PARTS, "catalog.schema")
-    _check_schema(context, caller, catalog, schema)
+    _check_schema(context.catalog.visible(caller), catalog, schema)
     return encode_schema(catalog, schema)
 
 
@@ -83,10 +85,11 @@ async def list_tables(
 ) -> dict[str, Any]:
     """List the tables of a schema, with their columns."""
     catalog, schema = catalog_name.lower(), schema_name.lower()
-    _check_schema(context, caller, catalog, schema)
+    visible = context.catalog.visible(caller)
+    _check_schema(visible, catalog, schema)
     tables = {
         table.name.table: table
-        for table in context.catalog.visible(caller)
+        for table in visible
         if table.name.parts[:2] == (catalog, schema) and table.kind is not TableType.VIEW
     }
     names, more = page(sorted(tables), max_results, page_token)
@@ -141,10 +144,10 @@ _HERE = (
 )
 
 
-def _schemas(context: Parts, caller: str) -> dict[str, set[str]]:
-    """The schemas that there are for a caller, by catalog; the default ones always."""
+def _schemas(visible: Sequence[Table]) -> dict[str, set[str]]:
+    """The schemas of these tables by catalog; the default ones always."""
     found = {DEFAULT_CATALOG: {DEFAULT_SCHEMA}}
-    for table in context.catalog.visible(caller):
+    for table in visible:
         found.setdefault(table.name.catalog, set()).add(table.name.schema)
     return found
 
@@ -155,15 +158,16 @@ def _schemas_of(schemas: dict[str, set[str]], catalog: str) -> set[str]:
     return schemas[catalog]
 
 
-def _check_schema(context: Parts, caller: str, catalog: str, schema: str) -> None:
-    if schema not in _schemas_of(_schemas(context, caller), catalog):
+def _check_schema(visible: Sequence[Table], catalog: str, schema: str) -> None:
+    if schema not in _schemas_of(_schemas(visible), catalog):
         raise SchemaDoesNotExist(f"Schema '{catalog}.{schema}' does not exist.")
 
 
 def _table(context: Parts, caller: str, full_name: str) -> Table:
     name = TableName(*_parts(full_name, _TABLE_PARTS, "catalog.schema.table"))
-    _check_schema(context, caller, name.catalog, name.schema)
-    for table in context.catalog.visible(caller):
+    visible = context.catalog.visible(caller)
+    _check_schema(visible, name.catalog, name.schema)
+    for table in visible:
         if table.name == name and table.kind is not TableType.VIEW:
             return table
     raise TableDoesNotExist(f"Table '{name}' does not exist.")

@@ -15,6 +15,7 @@ import msgspec
 from penstock.domain.endpoint import Endpoint
 from penstock.spool.writer import SpoolWriter
 from penstock.wire.served_entity_row import TABLE, ServedEntityRow, served_entity_row
+from penstock.wire.whole_file import write_whole
 
 _LOOK_EVERY_S = 2.0
 
@@ -76,10 +77,8 @@ class ServedEntities:
 
     def _keep(self, told: dict[str, ServedEntityRow]) -> None:
         self._told = told
-        temporary = self._file.with_suffix(".new")
         try:
-            temporary.write_bytes(msgspec.json.encode(told))
-            temporary.replace(self._file)
+            write_whole(self._file, msgspec.json.encode(told))
         except OSError as exc:
             _log.warning("which served entities were told cannot be kept: %s", exc)
 

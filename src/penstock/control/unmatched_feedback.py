@@ -18,6 +18,7 @@ from penstock.domain.endpoint import Endpoint
 from penstock.domain.events import Event, EventKind
 from penstock.domain.table_name import TableName
 from penstock.wire.feedback_check import Answer, Question
+from penstock.wire.whole_file import write_whole
 
 PATIENCE_S = 24 * 3600.0
 _LOOK_EVERY_S = 3600.0
@@ -82,7 +83,7 @@ class UnmatchedFeedback:
             done[question.table] = until_us
             if answer.count:
                 told.append((endpoint_id, Event(EventKind.FEEDBACK_UNMATCHED, _reason(question, answer))))
-        self._keep(done)
+        write_whole(self._state_file, msgspec.json.encode(done))
         self._record(told)
 
     def _question(self, payload: TableName, done: dict[str, int], until_us: int) -> Question:
@@ -98,11 +99,6 @@ class UnmatchedFeedback:
             return msgspec.json.decode(self._state_file.read_bytes(), type=dict[str, int])
         except (OSError, msgspec.MsgspecError):
             return {}
-
-    def _keep(self, done: dict[str, int]) -> None:
-        temporary = self._state_file.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(done))
-        temporary.replace(self._state_file)
 
 
 def _reason(question: Question, answer: Answer) -> str:

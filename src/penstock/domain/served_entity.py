@@ -96,12 +96,17 @@ class ServedEntity:
     @property
     def spin_us(self) -> int:
         """For how long to look for what comes next before sleeping, microseconds."""
-        return int(self.environment.get("PENSTOCK_SPIN_US", 0))
+        return spin_us(self.environment)
 
     @property
     def redacted_columns(self) -> tuple[str, ...]:
         """Columns whose values are taken out of bodies before they are logged."""
         return redacted_columns(self.environment)
+
+
+def spin_us(environment: Mapping[str, str]) -> int:
+    """What `PENSTOCK_SPIN_US` says, microseconds."""
+    return int(environment.get("PENSTOCK_SPIN_US", 0))
 
 
 def redacted_columns(environment: Mapping[str, str]) -> tuple[str, ...]:

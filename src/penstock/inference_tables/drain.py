@@ -211,8 +211,7 @@ class Drain:
         if opened.version < 0 or state.table_id != table.id:
             table.apply_properties(kind)
             opened.version = table.version
-            state = msgspec.structs.replace(state, table_id=table.id)
-            self._states[name] = msgspec.structs.replace(state, gone_since_s=None)
+            self._states[name] = msgspec.structs.replace(state, table_id=table.id, gone_since_s=None)
         return opened
 
     def _is_to_come_back(self, name: str, state: TableState) -> bool:

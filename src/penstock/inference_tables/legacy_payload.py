@@ -33,10 +33,10 @@ def legacy_payload_row(logged: LoggedRequest) -> Row:
         logged.request_id,
         notes.client_request_id,
         logged.received_us // DAY_US,
-        logged.received_us // 1000,
+        logged.received_ms,
         logged.status,
         context.sampling_fraction,
-        None if notes.execution_us is None else (notes.execution_us + 500) // 1000,
+        notes.execution_ms,
         request,
         answer,
         {

@@ -22,9 +22,22 @@ class Notes(msgspec.Struct, frozen=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
 
+    @property
+    def execution_ms(self) -> int | None:
+        """How long the model took, rounded to milliseconds."""
+        return None if self.execution_us is None else (self.execution_us + 500) // 1000
+
 
 NO_NOTES = Notes()
 _decode_notes = msgspec.json.Decoder(Notes).decode
+
+
+def read_notes(data: bytes) -> Notes:
+    """What the replica told; nothing if that cannot be read."""
+    try:
+        return _decode_notes(data) if data else NO_NOTES
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return NO_NOTES
 
 
 @dataclass(slots=True)
@@ -36,7 +49,7 @@ class LoggedRequest:
     received_us: int
     status: int
     flags: Flag
-    raw_notes: bytes
+    notes: Notes
     request: bytes
     answer: bytes
     is_stream: bool = False
@@ -49,12 +62,9 @@ class LoggedRequest:
         return self.flags is NOTHING_MISSING or not self.flags & Flag.NOT_SAMPLED
 
     @property
-    def notes(self) -> Notes:
-        """What the replica told; nothing if that cannot be read."""
-        try:
-            return _decode_notes(self.raw_notes) if self.raw_notes else NO_NOTES
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return NO_NOTES
+    def received_ms(self) -> int:
+        """When it came, milliseconds of Unix time."""
+        return self.received_us // 1000
 
     def texts(self) -> tuple[str | None, str | None, list[str]]:
         """Request and answer as text, null where there is none, and the codes of what is missing."""

@@ -29,16 +29,16 @@ PAYLOAD = TableKind(
 
 def payload_row(logged: LoggedRequest) -> Row:
     """The row of a request."""
-    notes, context, received_us = logged.notes, logged.context, logged.received_us
+    notes, context = logged.notes, logged.context
     request, answer, codes = logged.texts()
     return (
         logged.request_id,
-        received_us // DAY_US,
+        logged.received_us // DAY_US,
         notes.client_request_id,
-        received_us // 1000 * 1000,
+        logged.received_ms * 1000,
         logged.status,
         context.sampling_fraction,
-        None if notes.execution_us is None else (notes.execution_us + 500) // 1000,
+        notes.execution_ms,
         request,
         answer,
         codes,

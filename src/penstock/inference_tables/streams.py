@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from penstock.inference_tables.logged_request import LoggedRequest
+from penstock.inference_tables.logged_request import LoggedRequest, read_notes
 from penstock.spool.record import Context, Flag, Record
 
 MAX_KEPT_BYTES = 48 << 20
@@ -116,7 +116,7 @@ def _logged(stream: OpenStream, last: Record, *, is_incomplete: bool = False) ->
         stream.start.received_us or last.received_us,
         last.status or stream.start.status,
         stream.flags,
-        last.notes,
+        read_notes(last.notes),
         stream.start.request,
         bytes(stream.answer),
         is_stream=True,

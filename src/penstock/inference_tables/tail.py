@@ -18,7 +18,7 @@ import msgspec
 from penstock.faults import fault_point
 from penstock.inference_tables.chunk import MAX_BYTES, MAX_ROWS, Chunk, Refused
 from penstock.inference_tables.legacy_payload import LEGACY_PAYLOAD, legacy_payload_row
-from penstock.inference_tables.logged_request import LoggedRequest
+from penstock.inference_tables.logged_request import LoggedRequest, read_notes
 from penstock.inference_tables.parking import Parking
 from penstock.inference_tables.payload import PAYLOAD, payload_row
 from penstock.inference_tables.row_kinds import decode_row
@@ -281,7 +281,7 @@ def _whole(record: Record, context: Context) -> LoggedRequest:
         record.received_us,
         record.status,
         record.flags,
-        record.notes,
+        read_notes(record.notes),
         record.request,
         record.answer,
     )

@@ -73,7 +73,7 @@ def usage_row(logged: LoggedRequest, workspace_id: str) -> Row:
         logged.request_id,
         logged.context.requester,
         logged.status,
-        logged.received_us // 1000 * 1000,
+        logged.received_ms * 1000,
         notes.input_tokens,
         notes.output_tokens,
         len(request) if is_there and request is not None else None,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.model_traits import ModelTraits
-from penstock.domain.served_entity import ModelVersion
+from penstock.domain.served_entity import ModelVersion, spin_us
 from penstock.faults import fault_point
 from penstock.flavors.pyfunc import one_line, root_cause
 from penstock.flavors.traces import keeps_traces_apart, within_trace
@@ -76,7 +76,7 @@ def main(*, is_forked: bool = False) -> None:
         plan.executor,
         is_idempotent=is_idempotent,
         batch_model=checked.fast_path,
-        spin_us=int(own.get("PENSTOCK_SPIN_US", 0)),
+        spin_us=spin_us(own),
         within=within_trace if keeps_traces_apart() else None,
     ).run()
 

@@ -9,14 +9,10 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 
 from penstock.domain.access import Principal, Token
 from penstock.domain.endpoint import Endpoint
@@ -84,17 +80,12 @@ class Database:
         Raises:
             DatabaseUnusable: it cannot be opened, or a newer release wrote it.
         """
+        from penstock.stores.migrating import upgrade  # noqa: PLC0415 - whoever only reads starts sooner without it
+
         engine = sa.create_engine(url)
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", _configure_sqlite)
-        try:
-            with engine.begin() as connection:
-                config = Config()
-                config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-        except (sa.exc.DatabaseError, CommandError) as exc:
-            raise DatabaseUnusable(f"{engine.url.database}: {exc}") from exc
+        upgrade(engine)
         return cls(engine, now_ms)
 
     def close(self) -> None:

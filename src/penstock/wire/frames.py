@@ -196,10 +196,11 @@ def split_request(payload: bytes) -> tuple[RequestMeta, bytes]:
     """
     try:
         (length,) = _META_LENGTH.unpack_from(payload)
-        end = 2 + length
+        start = _META_LENGTH.size
+        end = start + length
         if len(payload) < end:
-            raise ProtocolError(f"the head of a REQUEST says {length} bytes and has {len(payload) - 2}")
-        meta = _decode_meta(payload[2:end])
+            raise ProtocolError(f"the head of a REQUEST says {length} bytes and has {len(payload) - start}")
+        meta = _decode_meta(payload[start:end])
     except (struct.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise ProtocolError(f"bad REQUEST payload: {exc}") from exc
     return meta, payload[end:]

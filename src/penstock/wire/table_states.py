@@ -1,11 +1,11 @@
 """How the inference tables stand, as a file: the table writer tells it, others read it, also when it does not run."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from penstock.domain.inference_log import TableStatus
+from penstock.wire.whole_file import write_whole
 
 
 class TableState(msgspec.Struct, frozen=True):
@@ -31,17 +31,13 @@ _decoder = msgspec.json.Decoder(TableStates)
 
 
 def save_states(path: Path, states: TableStates) -> None:
-    """Write them so that a reader sees the old ones or the new ones, whole.
+    """Write them where `load_states` finds them.
 
     Raises:
         OSError: they cannot be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(states))
-    temporary.replace(path)
+    write_whole(path, msgspec.json.encode(states))
 
 
 def load_states(path: Path) -> TableStates:

@@ -6,7 +6,7 @@ an array of them too before it leaves them out, and may fail.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -78,13 +78,18 @@ def rows_of_split(content: Any) -> list[Row] | None:
     if type(content) is not dict or not _SPLIT.issuperset(content):
         return None
     columns, data, index = content.get("columns"), content.get("data"), content.get("index")
-    if type(columns) is not list or type(data) is not list or not data:
+    if type(columns) is not list:
         return None
-    if {*map(type, data)} != {list} or {*map(len, data)} != {len(columns)}:
+    if not are_rows(data, len(columns)):
         return None
     if {*map(type, columns)} != {str} or len({*columns}) != len(columns):
         return None
     return data if index is None or _are_labels(index, len(data)) else None
+
+
+def are_rows(data: Any, width: int) -> TypeGuard[list[Row]]:
+    """Whether it is a list, not empty, of lists of `width` values."""
+    return type(data) is list and {*map(type, data)} == {list} and {*map(len, data)} == {width}
 
 
 def _are_labels(labels: Any, size: int) -> bool:

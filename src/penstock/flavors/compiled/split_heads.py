@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from penstock.flavors.compiled.formats import are_rows
+
 _DATA = b'"data":'
 _END = b"}}"
 _MAX_HEADS = 8
@@ -35,9 +37,7 @@ class SplitHeads:
             data = _decode(memoryview(body)[len(head) : -len(_END)])
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        if type(data) is not list or {*map(type, data)} != {list} or {*map(len, data)} != {self._width}:
-            return None
-        return data
+        return data if are_rows(data, self._width) else None
 
     def learn(self, body: bytes) -> None:
         """Remember the head of a body, if it is one of these."""
