@@ -77,7 +77,7 @@ def prepared(folder: Path) -> Ground:
 def server() -> ForkServerContext:
     """Where processes are forked that have imported all that a run needs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["support.batch_runs", "sklearn.linear_model", "mlflow.sklearn"])
+    context.set_forkserver_preload(["penstock.batch.runs", "sklearn.linear_model", "mlflow.sklearn"])
     return context
 
 

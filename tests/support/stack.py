@@ -163,15 +163,17 @@ def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
-def penstock(*arguments: str, home: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command of ours."""
+def penstock(
+    *arguments: str, home: Path, stdin: str | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours; `env` are variables beside those that it gets always."""
     return subprocess.run(
         [sys.executable, "-m", "penstock", *arguments, "--home", str(home)],
         capture_output=True,
         text=True,
         timeout=180,
         input=stdin,
-        env=clean_environment(),
+        env={**clean_environment(), **(env or {})},
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import penstock
 from penstock.faults import POINTS, BadFault, parse_faults
 
-ROLES = {"supervisor", "gateway", "control-plane", "replica", "zygote", "mlflow", "table-writer"}
+ROLES = {"supervisor", "gateway", "control-plane", "replica", "zygote", "mlflow", "table-writer", "batch"}
 
 
 def test_every_point_of_the_registry_is_in_the_code_and_every_one_in_the_code_is_registered() -> None:

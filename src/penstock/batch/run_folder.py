@@ -29,6 +29,7 @@ from penstock.domain.errors import ResourceConflict, ResourceDoesNotExist
 from penstock.runtime.lock import Locked, lock
 
 _NEW = ".new-"
+_FETCHED = "fetched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +213,9 @@ def create_run(runs: Path, document: RunDocument, model: Path) -> RunFolder:
     """A folder for a run, there whole or not at all; the model's files are moved or linked into it."""
     new = runs / f"{_NEW}{document.run_id}"
     new.mkdir(parents=True, exist_ok=True)
-    if model.parent == new:
+    if model.is_relative_to(new):
         model.rename(new / "model")
+        shutil.rmtree(new / _FETCHED, ignore_errors=True)
     else:
         (new / "model").symlink_to(model, target_is_directory=True)
     _write_whole(new / "run.json", msgspec.json.encode(document))
@@ -223,8 +225,8 @@ def create_run(runs: Path, document: RunDocument, model: Path) -> RunFolder:
 
 def fetching_folder(runs: Path, run_id: str) -> Path:
     """Where the model of a run is fetched that is not created yet."""
-    folder = runs / f"{_NEW}{run_id}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = runs / f"{_NEW}{run_id}" / _FETCHED
+    folder.mkdir(parents=True)
     return folder
 
 

@@ -93,7 +93,7 @@ def _begin(plan: Plan, home: Home, registry: Registry) -> RunFolder:
         document = RunDocument(run_id, datetime.now(UTC), plan, places, source, model, replaced)
         return create_run(home.batch, document, files)
     finally:
-        shutil.rmtree(fetching, ignore_errors=True)
+        shutil.rmtree(fetching.parent, ignore_errors=True)
 
 
 def _check_unfinished(plan: Plan, home: Home) -> None:

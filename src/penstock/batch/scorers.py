@@ -148,7 +148,7 @@ class ProcessScorer:
             self._deaths += 1
             deaths = self._deaths
         how = child.end()
-        if deaths > _MAX_DEATHS or not child.has_answered:
+        if deaths > _MAX_DEATHS or not child.is_loaded:
             raise InternalError(f"A scoring process {how}; it is not started again.")
         return how
 
@@ -168,15 +168,17 @@ class _Child:
             )
         self._connection = Connection(ours.detach())
         self._connection.send_bytes(msgspec.json.encode(call))
-        self.has_answered = False
-        """Whether it has loaded the model."""
+        self.is_loaded = False
+        """Whether it has told that it has the model."""
 
     def score(self, table: pa.Table) -> Scored:
         """See `Scorer`; raises EOFError if the process has died."""
         try:
+            if not self.is_loaded:
+                self._connection.recv_bytes()
+                self.is_loaded = True
             self._connection.send_bytes(packed(table))
             answer = msgspec.json.decode(self._connection.recv_bytes(), type=Answer)
-            self.has_answered = True
             if answer.unscorable:
                 raise Unscorable(answer.unscorable)
             columns = None

@@ -18,6 +18,7 @@ def main() -> None:
     die_with_parent(int(sys.argv[2]))
     connection = Connection(int(sys.argv[1]))
     model = BatchModel(msgspec.json.decode(connection.recv_bytes(), type=ModelCall))
+    connection.send_bytes(b"loaded")
     while True:
         try:
             table = unpacked(connection.recv_bytes())
