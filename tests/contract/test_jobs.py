@@ -1,6 +1,8 @@
 """Jobs, as the unmodified Databricks SDK drives them on a running stack, and our own command line."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -263,30 +265,41 @@ def test_p6_5_a_schedule_begins_runs_and_time_limits_end_them(stack: Stack, w: A
     assert [run["run_id"] for run in listed] == [run.run_id for run in reversed(runs)]
 
 
-def test_p6_5_a_batch_task_scores_a_table_and_tells_its_rows(stack: Stack, tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
-    write_deltalake(source, pa.table({"x": [1.0, 2.0], "n": [1, 2], "s": ["a", "b"]}))
+def test_p6_5_a_batch_task_that_is_killed_goes_on_and_tells_its_rows(stack: Stack, tmp_path: Path) -> None:
+    source, target, rows = tmp_path / "source", tmp_path / "target", 30_000
+    numbers = list(range(rows))
+    write_deltalake(source, pa.table({"x": [1.0] * rows, "n": numbers, "s": ["a"] * rows}))
     declared = tmp_path / "job.yaml"
     declared.write_text(
         "name: score\nparameters:\n- {name: model, default: 'models:/m/2'}\ntasks:\n- task_key: score\n"
         "  max_retries: 1\n  penstock_batch_task:\n    model: '{{job.parameters.model}}'\n"
-        f"    source: {source}\n    target: {target}\n    options: [--processes, '1']\n"
+        f"    source: {source}\n    target: {target}\n    options: [--processes, '1', --chunk-rows, '500']\n"
     )
     created = penstock("jobs", "create", "--file", str(declared), "--json", home=stack.home)
     assert created.returncode == 0, created.stderr
-    ran = penstock("jobs", "run", "score", "--param", "model=models:/m/1", "--wait", "--json", home=stack.home)
-    logs = penstock("jobs", "logs", str(json.loads(ran.stdout)["run_id"]), home=stack.home).stdout
-    assert ran.returncode == 0, logs
-    run = json.loads(ran.stdout)
-    assert run["tasks"][0]["penstock_rows"] == {"rows_in": 2, "rows_out": 2, "rows_failed": 0}
-    output = stack.call("GET", f"{API}/runs/get-output?run_id={run['run_id']}").json()
-    assert output["penstock_batch_output"]["rows_out"] == 2
-    scored = QueryBuilder().register("t", DeltaTable(target)).execute("select model_version from t").read_all()
-    assert [str(version) for version in scored["model_version"]] == ["1", "1"]
-    wrong = penstock("jobs", "run", "score", "--param", "model=models:/nope/1", "--wait", home=stack.home)
-    assert wrong.returncode == 1
-    assert "nope" in wrong.stderr
-    penstock("jobs", "delete", "score", home=stack.home)
+    body = {**json.loads(created.stdout), "job_parameters": {"model": "models:/m/1"}}
+    run_id = stack.call("POST", f"{API}/run-now", body).json()["run_id"]
+    wait_for(lambda: len(list(target.glob("_delta_log/*.json"))) > 2, "some chunks to be committed", 120)
+    (process,) = stack.ps("task")
+    os.kill(process["pid"], signal.SIGKILL)
+    run = wait_for(
+        lambda: (
+            (run := stack.call("GET", f"{API}/runs/get?run_id={run_id}").json())["state"]["life_cycle_state"] in ENDED
+            and run
+        ),
+        "the run to end",
+        120,
+    )
+    told = [stack.call("GET", f"{API}/runs/get-output?run_id={task['run_id']}").json() for task in run["tasks"]]
+    assert [task["state"]["result_state"] for task in run["tasks"]] == ["FAILED", "SUCCESS"], told
+    assert "killed by signal 9" in run["tasks"][0]["state"]["state_message"]
+    assert run["tasks"][1]["penstock_rows"] == {"rows_in": rows, "rows_out": rows, "rows_failed": 0}
+    assert told[1]["penstock_batch_output"]["rows_out"] == rows
+    query = "select n, model_version from t order by n"
+    scored = pa.table(QueryBuilder().register("t", DeltaTable(target)).execute(query).read_all())
+    assert scored["n"].to_pylist() == numbers, "no row twice, none missing"
+    assert set(scored["model_version"].to_pylist()) == {"1"}
+    assert penstock("jobs", "delete", "score", home=stack.home).returncode == 0
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -347,6 +360,9 @@ def test_p6_5_what_cannot_be_is_refused_by_name(stack: Stack, case: str) -> None
     refused(answer, *((501, "NOT_IMPLEMENTED") if case in REFUSED else (400, "INVALID_PARAMETER_VALUE")), told)
 
 
+@client(
+    SDK, "jobs.repair_run_and_wait", result="501 `NotImplemented`", instead="`max_retries`; `jobs.run_now_and_wait`"
+)
 @client(SDK, "jobs.repair_run", result="501 `NotImplemented`", instead="`max_retries`; `jobs.run_now`")
 @client(SDK, "jobs.export_run", result="501 `NotImplemented`", instead="`jobs.get_run_output`")
 @client(SDK, "jobs.get_permissions", result="501 `NotImplemented`")
