@@ -266,7 +266,7 @@ def test_p6_5_a_schedule_begins_runs_and_time_limits_end_them(stack: Stack, w: A
 
 
 def test_p6_5_a_batch_task_that_is_killed_goes_on_and_tells_its_rows(stack: Stack, tmp_path: Path) -> None:
-    source, target, rows = tmp_path / "source", tmp_path / "target", 30_000
+    source, target, rows = tmp_path / "source", tmp_path / "target", 60_000
     numbers = list(range(rows))
     write_deltalake(source, pa.table({"x": [1.0] * rows, "n": numbers, "s": ["a"] * rows}))
     declared = tmp_path / "job.yaml"
@@ -279,7 +279,7 @@ def test_p6_5_a_batch_task_that_is_killed_goes_on_and_tells_its_rows(stack: Stac
     assert created.returncode == 0, created.stderr
     body = {**json.loads(created.stdout), "job_parameters": {"model": "models:/m/1"}}
     run_id = stack.call("POST", f"{API}/run-now", body).json()["run_id"]
-    wait_for(lambda: len(list(target.glob("_delta_log/*.json"))) > 2, "some chunks to be committed", 120)
+    wait_for(lambda: len(list(target.glob("part-*"))) > 2, "some chunks to be written", 120)
     (process,) = stack.ps("task")
     os.kill(process["pid"], signal.SIGKILL)
     run = wait_for(
