@@ -153,7 +153,9 @@ def writing(home: Home) -> Iterator[psutil.Process]:
         max_body_bytes=1 << 20,
     )
     command = [sys.executable, "-m", "penstock.processes.table_writer"]
-    with stage.started(command, (listener.fileno(), status), msgspec.json.encode(document)) as process:
+    instructions = msgspec.json.encode(document)
+    # As the supervisor starts it.
+    with stage.started(command, (listener.fileno(), status), instructions, MALLOC_ARENA_MAX="2") as process:
         os.close(status)
         os.read(reading, 1 << 16)
         os.close(reading)

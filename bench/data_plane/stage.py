@@ -161,10 +161,10 @@ def floor(program: Path, *, is_logged: bool) -> Iterator[Server]:
 
 @contextmanager
 def started(
-    command: list[str], pass_fds: tuple[int, ...] = (), stdin: bytes = b""
+    command: list[str], pass_fds: tuple[int, ...] = (), stdin: bytes = b"", **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is ended with the block."""
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    """A process that is ended with the block, with these environment variables beside ours."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), **variables}
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=pass_fds, env=environment
     )

@@ -28,8 +28,8 @@ class ExecutorKind(StrEnum):
     """Four at a time: models that wait for others, as agents and chat models do."""
 
 
-MAX_SPIN_US = 10_000
-"""For so long, microseconds, a replica may look for the next request before it sleeps."""
+DEFAULT_SPIN_US, MAX_SPIN_US = 300, 10_000
+"""For so long, microseconds, a replica looks for the next request before it sleeps, if it may come so soon."""
 
 
 class Query(NamedTuple):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from penstock.domain.external_model import ExternalModel
 from penstock.domain.limits import Limits, Windows
+from penstock.domain.prediction import DEFAULT_SPIN_US
 from penstock.domain.secrets import Sealed
 from penstock.domain.sizing import Sizing
 from penstock.domain.spool_mode import SpoolMode
@@ -106,7 +107,7 @@ class ServedEntity:
 
 def spin_us(environment: Mapping[str, str]) -> int:
     """What `PENSTOCK_SPIN_US` says, microseconds."""
-    return int(environment.get("PENSTOCK_SPIN_US", 0))
+    return int(environment.get("PENSTOCK_SPIN_US", DEFAULT_SPIN_US))
 
 
 def redacted_columns(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -56,6 +56,10 @@ class ReplicaLink:
     def __init__(self, slot: str, address: str, owner: LinkOwner, spin_us: int = 0) -> None:
         self.slot = slot
         self._spin_s = spin_us / 1e6
+        self._answers_soon = False
+        """Whether the last answer to a lone call came while it would have been looked for."""
+        self._soon_until_s = 0.0
+        """Until when that can be said of the lone call that was sent; 0 if there is none."""
         self._address = address
         self._owner = owner
         self._ids = itertools.count(1)
@@ -161,13 +165,15 @@ class ReplicaLink:
         unsent, self._unsent = self._unsent, []
         if self._connection is not None and unsent:
             self._connection.write(b"".join(unsent))
-            if self._spin_s:
-                self._spin(time.monotonic() + self._spin_s)
+            if self._spin_s and self.in_flight == 1:
+                self._soon_until_s = time.monotonic() + self._spin_s
+                if self._answers_soon:
+                    self._spin()
 
-    def _spin(self, until_s: float) -> None:
-        """Have the loop look for an answer again and again for a while: to wake it up takes longer."""
-        if self._calls and time.monotonic() < until_s:
-            asyncio.get_running_loop().call_soon(self._spin, until_s)
+    def _spin(self) -> None:
+        """Have the loop look for a lone answer again and again for a while: to wake it up takes longer."""
+        if self.in_flight == 1 and time.monotonic() < self._soon_until_s:
+            asyncio.get_running_loop().call_soon(self._spin)
 
     async def _keep_connected(self) -> None:
         loop = asyncio.get_running_loop()
@@ -238,6 +244,8 @@ class ReplicaLink:
                     has_room = True
         finally:
             if has_room:
+                if self._soon_until_s:
+                    self._answers_soon, self._soon_until_s = time.monotonic() < self._soon_until_s, 0.0
                 self._settle()
                 self._owner.on_room()
 

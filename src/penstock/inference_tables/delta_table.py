@@ -87,8 +87,8 @@ class InferenceTable:
             raise Trouble(f"it cannot be made: {_told(exc)}") from exc
         fault_point("table-after-create")
 
-    def append(self, kind: TableKind, rows: Sequence[Row], marks: Sequence[Mark]) -> bool:
-        """Commit rows once; False if the first of the marks is there already.
+    def append(self, kind: TableKind, rows: Sequence[Row], mark: Mark) -> bool:
+        """Commit rows once; False if the mark is there already.
 
         Raises:
             BadRow: a row does not fit; none is committed.
@@ -98,22 +98,21 @@ class InferenceTable:
         failure: Exception | None = None
         for _ in range(_TRIES):
             handle = self.handle()
-            if self.version_of(marks[0].app) >= marks[0].version:
+            if self.version_of(mark.app) >= mark.version:
                 return failure is not None
-            transactions = [Transaction(m.app, m.version) for m in marks if self.version_of(m.app) < m.version]
             fault_point("rows-before-commit")
             try:
                 write_deltalake(
                     handle,
                     self._fitted(data, handle),
                     mode="append",
-                    commit_properties=CommitProperties(app_transactions=transactions),
+                    commit_properties=CommitProperties(app_transactions=[Transaction(mark.app, mark.version)]),
                     writer_properties=_writer(len(rows)),
                 )
             except _FOREIGN_ERRORS as exc:
                 self.close()
                 failure = exc
-                if not isinstance(exc, CommitFailedError) and self.version_of(marks[0].app) < marks[0].version:
+                if not isinstance(exc, CommitFailedError) and self.version_of(mark.app) < mark.version:
                     raise Trouble(_told(exc)) from exc
                 continue
             fault_point("rows-after-commit")

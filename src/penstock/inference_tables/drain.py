@@ -179,14 +179,14 @@ class Drain:
         if not fresh.values:
             return
         try:
-            opened.table.append(fresh.kind, fresh.values, [Mark(app, end)])
+            opened.table.append(fresh.kind, fresh.values, Mark(app, end))
         except BadRow:
             fresh, refused = _sorted_out(fresh)
             self._parking.refuse(name, app, end, refused)
             self._count(name, refused=len(refused))
             if not fresh.values:
                 return
-            opened.table.append(fresh.kind, fresh.values, [Mark(app, end)])
+            opened.table.append(fresh.kind, fresh.values, Mark(app, end))
         self._count(name, rows=len(fresh.values))
 
     def _opened(self, name: str, kind: TableKind) -> _Open:

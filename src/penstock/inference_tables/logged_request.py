@@ -1,7 +1,5 @@
 """A request as it was logged: what its records say of it, put together and decoded."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from penstock.spool.record import NOTHING_MISSING, Context, Flag
@@ -40,8 +38,7 @@ def read_notes(data: bytes) -> Notes:
         return NO_NOTES
 
 
-@dataclass(slots=True)
-class LoggedRequest:
+class LoggedRequest(msgspec.Struct, frozen=True, gc=False):
     """One request and what came of it."""
 
     context: Context

@@ -45,6 +45,7 @@ _MAX_RECORD_BYTES = 128 << 20
 _OFFSET_BITS = 32
 _INCOMPLETE = "incomplete"
 _MAX_CONTEXTS = 10_000
+_WHOLE = Kind.WHOLE
 
 _log = logging.getLogger(__name__)
 
@@ -197,11 +198,12 @@ class Tail:
         A record that makes no row is refused; the others go on.
         """
         try:
+            if record.kind is _WHOLE:  # almost all are; to match them takes longer than to decode them
+                self._add(_whole(record, self._context(segment, record)), position, chunk)
+                return
             match record.kind:
                 case Kind.CONTEXT:
                     segment.contexts[record.context] = record.answer
-                case Kind.WHOLE:
-                    self._add(_whole(record, self._context(segment, record)), position, chunk)
                 case Kind.START:
                     context = self._context(segment, record)
                     self._streams.begin(record, context, segment.writer or "", segment.number)

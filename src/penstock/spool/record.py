@@ -24,6 +24,7 @@ _MAX_U32 = (1 << 32) - 1
 _SEGMENT = struct.Struct("<8sH6s")
 _PREFIX = struct.Struct("<II")
 _HEAD = struct.Struct("<BBHI36sQIII4x")
+_unpack_prefix, _unpack_head = _PREFIX.unpack_from, _HEAD.unpack_from
 
 
 def segment_head(writer: bytes) -> bytes:
@@ -203,16 +204,32 @@ def records_in(data: bytes, offset: int = 0) -> Iterator[tuple[Record, int]]:
     Raises:
         Damaged: a record is of a kind that this version does not have.
     """
-    while len(data) - offset >= _PREFIX.size:
-        length, checksum = _PREFIX.unpack_from(data, offset)
-        start, end = offset + _PREFIX.size, offset + _PREFIX.size + length
-        if length < _HEAD.size or end > len(data):
+    view, size = memoryview(data), len(data)
+    while size - offset >= _PREFIX.size:
+        length, checksum = _unpack_prefix(data, offset)
+        start = offset + _PREFIX.size
+        offset = start + length
+        if length < _HEAD.size or offset > size or crc32(view[start:offset]) != checksum:
             return
-        payload = data[start:end]
-        if crc32(payload) != checksum:
-            return
-        yield _decode(payload), end
-        offset = end
+        kind, flags, status, context, request_id, received_us, total_us, notes, request = _unpack_head(data, start)
+        notes_at = start + _HEAD.size
+        request_at = notes_at + notes
+        answer_at = request_at + request
+        if kind not in _KINDS or answer_at > offset:
+            raise Damaged(f"a record of kind {kind} is none of version {VERSION}")
+        record = Record(
+            _KINDS[kind],
+            _FLAGS[flags],
+            status,
+            context,
+            request_id.rstrip(b"\0").decode("ascii", "replace"),
+            received_us,
+            total_us,
+            data[notes_at:request_at],
+            data[request_at:answer_at],
+            data[answer_at:offset],
+        )
+        yield record, offset
 
 
 def size_of_record(data: bytes) -> int | None:
@@ -239,26 +256,6 @@ def writer_of_segment(head: bytes) -> str | None:
     if version != VERSION:
         raise Damaged(f"it is a segment of version {version}, not {VERSION}")
     return str(writer.hex())
-
-
-def _decode(payload: bytes) -> Record:
-    kind, flags, status, context, request_id, received_us, total_us, notes, request = _HEAD.unpack_from(payload)
-    notes_end = _HEAD.size + notes
-    request_end = notes_end + request
-    if kind not in _KINDS or request_end > len(payload):
-        raise Damaged(f"a record of kind {kind} is none of version {VERSION}")
-    return Record(
-        _KINDS[kind],
-        _FLAGS[flags],
-        status,
-        context,
-        request_id.rstrip(b"\0").decode("ascii", "replace"),
-        received_us,
-        total_us,
-        payload[_HEAD.size : notes_end],
-        payload[notes_end:request_end],
-        payload[request_end:],
-    )
 
 
 # Looking one up in an enum costs more than all else that is done for a record.

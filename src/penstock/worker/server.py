@@ -130,13 +130,16 @@ class Server:
             executor: where it does so.
             is_idempotent: whether a request may be begun a second time.
             batch_model: the same model, if it can be asked several queries at a time.
-            spin_us: for how long to look for the next request before sleeping: waking up takes longer than looking.
+            spin_us: for how long to look for the next request before sleeping, if one is likely to come so soon:
+                waking up takes longer than looking. The threads executor never does: it would be in its models' way.
             within: has what the model does belong to a trace.
         """
         self._within = within
         self._listener = listener
         self._is_idempotent = is_idempotent
-        self._spin_ns = spin_us * 1000
+        self._spin_ns = spin_us * 1000 if executor is ExecutorKind.PROCESS else 0
+        self._is_asked_often = False
+        """Whether the last request came alone, and soon after the one before."""
         self._model = model
         self._slots = SLOTS[executor]
         self._pool = None if executor is ExecutorKind.PROCESS else ThreadPoolExecutor(self._slots, "slot")
@@ -189,11 +192,15 @@ class Server:
             pool.submit(self._work_in_thread, job)
 
     def _wait(self) -> None:
+        """Sleep until something comes; if that is likely to be soon, look for it a while first."""
         until_ns = time.perf_counter_ns() + self._spin_ns
-        while self._spin_ns and time.perf_counter_ns() < until_ns:
-            if self._look(0):
-                return
-        self._look(None)
+        has_come = False
+        while self._is_asked_often and not has_come and time.perf_counter_ns() < until_ns:
+            os.sched_yield()  # whoever has something to do goes first
+            has_come = self._look(0)
+        if not has_come:
+            self._look(None)
+        self._is_asked_often = len(self._waiting) <= 1 and time.perf_counter_ns() < until_ns
 
     def _look(self, timeout_s: float | None) -> bool:
         """Take what has arrived; whether anything has."""

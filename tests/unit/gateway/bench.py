@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from penstock.domain.routing import RoutedEntity
@@ -44,9 +44,11 @@ class Bench:
         timeout_s: float = 60.0,
         hold_timeout_s: float = 60.0,
         is_asleep: bool = False,
+        spin_us: int = 0,
     ) -> Backend:
         """A backend of these slots."""
         entity = routed(*slots, queue_size=queue_size, timeout_s=timeout_s, is_asleep=is_asleep)
+        entity = replace(entity, spin_us=spin_us)
         backend = Backend(entity, self.address, hold_timeout_s, self._recycle)
         self._backends.append(backend)
         return backend

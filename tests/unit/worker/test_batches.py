@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -137,3 +138,18 @@ def test_p4_a_replica_that_is_to_spin_does_not_sleep_between_requests(start: Sta
         return psutil.Process(pid).num_ctx_switches().voluntary - before
 
     assert sleeps(10_000) < sleeps(0) / 2
+
+
+def test_p4_a_replica_that_is_asked_now_and_then_sleeps_in_between(start: Start) -> None:
+    """Though it may look for 10 ms each time, it does not: the request before came later than that."""
+    server = start(LIMIT, 10_000)
+    gateway, process = server.gateway(), psutil.Process(server.process.pid)
+    gateway.ask(1, "echo all")
+    gateway.answer(1)
+    before = process.cpu_times()
+    for number in range(2, 42):
+        time.sleep(0.03)
+        gateway.ask(number, "echo all")
+        assert body_of(gateway.answer(number)).startswith(b"all")
+    after = process.cpu_times()
+    assert after.user + after.system - before.user - before.system < 40 * 0.010 / 2
