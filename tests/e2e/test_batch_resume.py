@@ -93,6 +93,7 @@ def test_p6_3_a_kill_at_every_fault_point(form: Format, mode: Mode, trials: Call
     trial.check(2)
 
 
+@pytest.mark.timeout(1200)
 def test_p6_3_kills_at_random_moments(
     trials: Callable[[Format, Mode], Trials], request: pytest.FixtureRequest, ground: Ground, tmp_path: Path
 ) -> None:
@@ -103,7 +104,7 @@ def test_p6_3_kills_at_random_moments(
         form, mode = kinds.pop()
         kinds = kinds or draw.sample(KINDS, len(KINDS))
         trial = trials(form, mode)
-        if not longest_s:
+        for _ in range(0 if longest_s else 2):  # the first of them waits until the server has imported everything
             started_s = time.monotonic()
             assert trial.once() == 0
             longest_s = time.monotonic() - started_s

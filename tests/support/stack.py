@@ -173,7 +173,7 @@ def penstock(
         text=True,
         timeout=180,
         input=stdin,
-        env={**clean_environment(), **(env or {})},
+        env=clean_environment(env),
     )
 
 

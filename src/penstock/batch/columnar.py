@@ -55,10 +55,19 @@ def parquet_rows(files: list[str], base: str | None) -> ColumnarRows:
     Raises:
         pyarrow.ArrowException, OSError: a file cannot be read, or their columns do not agree.
     """
-    partitioning = ds.partitioning(flavor="hive") if base is not None else None
-    dataset = ds.dataset(files, format="parquet", partitioning=partitioning, partition_base_dir=base)
-    schema = pa.unify_schemas([dataset.schema, *(fragment.physical_schema for fragment in dataset.get_fragments())])
-    return ColumnarRows(dataset.replace_schema(schema.remove_metadata()))
+    options = {
+        "format": "parquet",
+        "partitioning": ds.partitioning(flavor="hive") if base is not None else None,
+        "partition_base_dir": base,
+    }
+    found = ds.dataset(files, **options)
+    schema = pa.unify_schemas([found.schema, *(fragment.physical_schema for fragment in found.get_fragments())])
+    return ColumnarRows(ds.dataset(files, schema=pa.schema([_decoded(field) for field in schema]), **options))
+
+
+def _decoded(field: pa.Field) -> pa.Field:
+    """A column that is stored by dictionary, as pandas' categories are, is one of its values."""
+    return pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
 
 
 def local_filesystem(folder: Path) -> fs.FileSystem:

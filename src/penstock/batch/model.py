@@ -1,5 +1,6 @@
 """The model of a run: loaded as a replica loads it, asked a chunk at a time."""
 
+import contextlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from mlflow.models import utils
 
 from penstock.batch.isolation import Columns, Scored, score_rows
@@ -76,6 +78,7 @@ class BatchModel:
         estimator = estimator_of(self._model)
         self._long_way = _long_way(self._model.predict, estimator)
         self._probabilities = _probabilities(estimator, self._reader) if call.has_probabilities else None
+        self._types = self.known_types({})
         self._has_scored = False
 
     @property
@@ -120,7 +123,7 @@ class BatchModel:
         """
         if self._schema is None or self._schema.is_tensor_spec() or self.input_names is None:
             return
-        empty = schema.empty_table()
+        empty = self._conformed(schema.empty_table())
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -138,7 +141,7 @@ class BatchModel:
         return scored
 
     def _ask(self, table: pa.Table) -> Columns:
-        rows = table.num_rows
+        rows, table = table.num_rows, self._conformed(table)
         given = self._reader.take(table) if self._reader is not None else None
         if given is not None and self._predict is not None:
             output = self._predict((given,))
@@ -148,6 +151,19 @@ class BatchModel:
         if self._probabilities is not None:
             columns.append(column_of(self._probabilities(given, table), rows))
         return columns
+
+    def _conformed(self, table: pa.Table) -> pa.Table:
+        """Numbers of the signature's types, where nothing of their values is lost: as an endpoint takes them from JSON.
+
+        MLflow itself refuses a DataFrame's 64-bit integers for doubles.
+        """
+        for field in self._types:
+            at = table.schema.get_field_index(field.name)
+            if at < 0 or table.schema.field(at).type == field.type or not _are_numbers(table.schema.field(at), field):
+                continue
+            with contextlib.suppress(pa.ArrowInvalid):
+                table = table.set_column(at, field.name, pc.cast(table.column(at), field.type))
+        return table
 
     def _input_of(self, table: pa.Table) -> Any:
         """A chunk as MLflow's `predict` takes it."""
@@ -217,6 +233,10 @@ def _probabilities(estimator: Estimator | None, reader: ArrowReader | None) -> C
 
 def _tensor(column: pa.ChunkedArray, dtype: "np.dtype[Any]") -> Any:
     return np.array(column.to_pylist() if _is_nested(column.type) else column.to_numpy(), dtype=dtype)
+
+
+def _are_numbers(*fields: pa.Field) -> bool:
+    return all(pa.types.is_integer(field.type) or pa.types.is_floating(field.type) for field in fields)
 
 
 def _type_name(spec: Any) -> str:

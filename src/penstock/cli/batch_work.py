@@ -13,7 +13,7 @@ from typing import Any
 
 from penstock import faults
 from penstock.batch.model_source import Registry
-from penstock.batch.plan import Plan
+from penstock.batch.plan import Plan, check_plan
 from penstock.batch.run_folder import RunFolder, Summary, all_runs
 from penstock.batch.runs import OnBegin, resume, run
 from penstock.cli.batch_progress import Shown, shown_progress
@@ -37,8 +37,11 @@ from penstock.domain.errors import (
     ResourceDoesNotExist,
     TemporarilyUnavailable,
 )
+from penstock.domain.requirements import unmet
+from penstock.processes.model_environment import installed
 from penstock.runtime.machine import usable_cores
 from penstock.settings import Home
+from penstock.stores.model_requirements import BadRequirements, read_needs
 
 Json = dict[str, Any]
 
@@ -54,6 +57,8 @@ _EXIT_CODES: tuple[tuple[type[PenstockError], int], ...] = (
 
 def begun(plan: Plan, home: Path | None, tracking_uri: str | None, *, is_again: bool, as_json: bool) -> None:
     """Begin a run, and do all of it."""
+    with _told():
+        check_plan(plan)
     folder = settings_for(home).home
     registry = _registry(plan.model, tracking_uri, home)
     _work(
@@ -93,10 +98,23 @@ def _work(home: Home, work: Callable[[Shown, OnBegin], Summary], *, as_json: boo
     def begin(folder: RunFolder) -> None:
         faults.arm(os.environ.pop(faults.VARIABLE, ""), folder.path)
         stderr.print(f"Batch run {folder.run_id}", markup=False)
+        _note_unmet(folder)
 
     with _told(), _quiet_output(), shown_progress(stderr) as shown:
         summary = work(shown, begin)
     _tell(summary, home, as_json)
+
+
+def _note_unmet(folder: RunFolder) -> None:
+    """Say what the model asks for and does not find here: a run goes on in this process's own environment."""
+    if folder.summary() is not None:
+        return
+    try:
+        problems = unmet(read_needs(folder.model).lines, installed)
+    except BadRequirements as exc:
+        problems = (str(exc),)
+    for problem in problems:
+        stderr.print(f"Not met here: {problem}", markup=False)
 
 
 def _tell(summary: Summary, home: Home, as_json: bool) -> None:
