@@ -92,6 +92,11 @@ class Home:
         return self.path / "run" / "feedback-checked.json"
 
     @property
+    def jobs(self) -> Path:
+        """What runs of jobs leave: logs, results and the folders in which they run."""
+        return self.path / "jobs"
+
+    @property
     def batch(self) -> Path:
         """What is known of batch runs, a folder for each."""
         return self.path / "batch"
@@ -204,6 +209,16 @@ class Settings:
     """`PENSTOCK_OTLP_ENDPOINT`: a collector that takes traces by OTLP over HTTP; by default none are made."""
     trace_fraction: float = 1.0
     """`PENSTOCK_TRACE_FRACTION`: the share of predictions that are traced, of those in no trace of their caller's."""
+    job_tasks: int = 4
+    """`PENSTOCK_JOB_TASKS`: how many tasks of jobs run at a time, of all runs together."""
+    job_memory_mb: int | None = None
+    """`PENSTOCK_JOB_MEMORY_MB`: memory that one task may use, with all that it starts; by default what the machine can
+    spare."""
+    job_process_limit: int = 4096
+    """`PENSTOCK_JOB_PROCESS_LIMIT`: processes and threads of one task."""
+    workspace: Path | None = None
+    """`PENSTOCK_WORKSPACE`: the folder in which paths of notebooks and Python files of jobs are looked for; by default
+    they are paths of this machine."""
     limits: Limits = field(default_factory=Limits)
     """`PENSTOCK_REQUEST_TIMEOUT_S`, `PENSTOCK_QUEUE_SIZE`, `PENSTOCK_DEPLOY_TIMEOUT_S`, `PENSTOCK_MEMORY_LIMIT_MB`,
     `PENSTOCK_PROCESS_LIMIT`, `PENSTOCK_FILE_LIMIT`, `PENSTOCK_REPLICA_MEMORY_MB`, `PENSTOCK_SCALE_TO_ZERO_AFTER_S`,
@@ -243,6 +258,11 @@ def read_settings(environment: Mapping[str, str], machine: Machine) -> Settings:
         alias_poll_s=_number(environment, "PENSTOCK_ALIAS_POLL_S", 10.0, 0.1, 86400),
         otlp_endpoint=_address(environment, "PENSTOCK_OTLP_ENDPOINT"),
         trace_fraction=_number(environment, "PENSTOCK_TRACE_FRACTION", 1.0, 0, 1),
+        job_tasks=_whole(environment, "PENSTOCK_JOB_TASKS", 4, 1, 1000),
+        job_memory_mb=_optional_whole(environment, "PENSTOCK_JOB_MEMORY_MB", 64, 16 << 20)
+        or machine_share_mb(machine.memory_mb),
+        job_process_limit=_whole(environment, "PENSTOCK_JOB_PROCESS_LIMIT", 4096, 16, 1_000_000),
+        workspace=_folder(environment, "PENSTOCK_WORKSPACE"),
         limits=Limits(
             cores=machine.cores,
             deploy_timeout_s=_number(environment, "PENSTOCK_DEPLOY_TIMEOUT_S", defaults.deploy_timeout_s, 1, 86400),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from databricks.sdk.mixins.jobs import JobsExt
 from databricks.sdk.mixins.open_ai_client import ServingEndpointsExt
 from mlflow.deployments.databricks import DatabricksDeploymentClient
 from typer.core import TyperGroup
@@ -62,7 +63,7 @@ def test_every_route_is_documented() -> None:
     paths = make_app(lambda _: None).openapi()["paths"]  # type: ignore[arg-type, return-value]
     assert len(paths) >= 8
     for path, methods in paths.items():
-        rest = re.sub(r"^/api/2.0/(permissions/)?(serving-endpoints|penstock)", "", path) or "/"
+        rest = re.sub(r"^/api/2.[02]/(permissions/)?(serving-endpoints|penstock|jobs)", "", path) or "/"
         for method in methods:
             forms = (f"{method.upper()} {path}", f"{method.upper()} {rest}", f"…/{rest.rsplit('/', 1)[-1]}")
             assert any(form in page for form in forms), f"{method} {path}"
@@ -134,6 +135,7 @@ def test_the_table_of_clients_is_what_the_tests_say() -> None:
     ("client", "prefix", "surface"),
     [
         ("databricks-sdk", "serving_endpoints.", ServingEndpointsExt),
+        ("databricks-sdk", "jobs.", JobsExt),
         ("mlflow.deployments", "", DatabricksDeploymentClient),
     ],
 )

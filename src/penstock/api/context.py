@@ -13,6 +13,8 @@ from penstock.control.catalog import Catalog
 from penstock.control.endpoints import Endpoints
 from penstock.control.feedback import FeedbackBox
 from penstock.control.history import History
+from penstock.control.job_runs import JobRuns
+from penstock.control.jobs import Jobs
 from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
 from penstock.control.not_logged import NotLogged
@@ -45,6 +47,8 @@ class Parts:
     not_logged: NotLogged
     feedback: FeedbackBox
     table_watch: TableWatch
+    jobs: Jobs
+    job_runs: JobRuns
     registry: Registry
     supervisor: SupervisorClient
     logs: Path

@@ -12,6 +12,7 @@ from penstock.cli import (
     faults,
     feedback,
     history,
+    jobs,
     login,
     models,
     principals,
@@ -51,6 +52,7 @@ app.add_typer(principals.app, name="principals")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(tables.app, name="tables")
 app.add_typer(batch.app, name="batch")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(autoscaler.app, name="autoscaler")
 app.add_typer(faults.app, name="faults")

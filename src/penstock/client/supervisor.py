@@ -5,17 +5,20 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator
 
+from penstock.domain.jobs.task_spec import TaskSpec
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
 from penstock.domain.secrets import Plaintext
 from penstock.wire.messages import (
     MAX_LINE_BYTES,
     Done,
+    EndTask,
     Launch,
     List,
     Recycle,
     Refused,
     Rest,
+    RunTask,
     Snapshot,
     Stop,
     SupervisorAnswer,
@@ -66,6 +69,14 @@ class SupervisorClient:
     async def recycle(self, slot: str, pid: int, reason: str) -> None:
         """Kill a replica's process, so that a new one takes its place."""
         await self._ask(Recycle(next(self._ids), slot, pid, reason))
+
+    async def run_task(self, spec: TaskSpec) -> None:
+        """Have an attempt at a task run, unless it has before."""
+        await self._ask(RunTask(next(self._ids), spec))
+
+    async def end_task(self, name: str) -> None:
+        """End the process of an attempt."""
+        await self._ask(EndTask(next(self._ids), name))
 
     async def snapshot(self) -> Snapshot:
         """All processes, with their memory."""

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from penstock.client.supervisor import SupervisorClient, SupervisorUnreachable
+from penstock.domain.jobs.task_spec import attempt_of
 from penstock.domain.replica import Replica
 from penstock.wire.messages import Snapshot
 
@@ -21,6 +22,7 @@ class Cluster:
         self._replicas: dict[str, tuple[Replica, ...]] = {}
         self._gateways: frozenset[int] = frozenset()
         self._pids: dict[str, int] = {}
+        self._tasks: frozenset[int] = frozenset()
         self.is_known = False
         """Whether a snapshot has come yet: without one, nothing may be concluded from an empty view."""
 
@@ -43,6 +45,10 @@ class Cluster:
     def has_gpu_replicas(self) -> bool:
         """Whether any replica was started that has a GPU."""
         return any(replica.spec.gpus for replicas in self._replicas.values() for replica in replicas)
+
+    def tasks(self) -> frozenset[int]:
+        """The attempts at tasks of jobs that have a process."""
+        return self._tasks
 
     def pid_of(self, slot: str) -> int | None:
         """Process id of the replica in a slot."""
@@ -82,5 +88,12 @@ class Cluster:
             process.pid for process in snapshot.processes if process.role == "gateway" and process.pid is not None
         )
         self._pids = {p.name: p.pid for p in snapshot.processes if p.role == "replica" and p.pid is not None}
+        self._tasks = running_attempts(snapshot)
         self.is_known = True
         return frozenset(changed)
+
+
+def running_attempts(snapshot: Snapshot) -> frozenset[int]:
+    """The attempts at tasks of jobs that a snapshot tells of."""
+    found = (attempt_of(process.name) for process in snapshot.processes)
+    return frozenset(attempt for attempt in found if attempt is not None)

@@ -24,6 +24,9 @@ class Scope(StrEnum):
     """Only reading the registry and artifacts: what a replica needs to fetch its model."""
     AGENT = "agent"
     """What an agent needs at work: queries, reading endpoints and the registry, writing traces."""
+    JOB = "job"
+    """What a task of a job may do: all that its principal may, but for what outlives it as somebody's right: tokens,
+    groups, grants and secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,10 @@ def merged(grants: Iterable[Grant], changes: Iterable[Grant]) -> tuple[Grant, ..
 
 _REGISTRY = ("/api/2.0/mlflow/", "/api/3.0/mlflow/", "/api/2.0/mlflow-artifacts/")
 _TRACES = ("/v1/traces", "/api/3.0/mlflow/traces", "/api/2.0/mlflow/traces")
+_RIGHTS = (
+    *("/api/2.0/penstock/tokens", "/api/2.0/penstock/principals", "/api/2.0/penstock/secrets"),
+    *("/api/2.0/permissions", "/api/2.0/secrets"),
+)
 _READ_BY_AGENTS = ("/serving-endpoints/", "/api/2.0/serving-endpoints", "/api/2.0/preview/scim/v2/Me")
 
 
@@ -118,6 +125,8 @@ def opens(scope: Scope, method: str, path: str) -> bool:
     reads = method in {"GET", "HEAD"}
     if reads and path.startswith(_REGISTRY):
         return True
+    if scope is Scope.JOB:
+        return not path.startswith(_RIGHTS)
     if scope is not Scope.AGENT:
         return False
     if reads:

@@ -50,6 +50,12 @@ class Confinement:
     """Processes and threads, counted together, as cgroups count them."""
     open_files: int = 4096
     """Descriptors of one process."""
+    subject: str = "replica"
+    """What is confined, for messages."""
+    setting: str = MEMORY
+    """By which its memory is set, for messages."""
+    tasks_setting: str = TASKS
+    """By which its number of processes is set, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +94,21 @@ def excess(usage: Usage, confinement: Confinement) -> str | None:
     """Why a replica is to be ended at once, if it is."""
     if usage.tasks > confinement.tasks:
         return (
-            f"The replica was ended: it had {usage.tasks} processes and threads, of {confinement.tasks} that {TASKS} "
-            "allows."
+            f"The {confinement.subject} was ended: it had {usage.tasks} processes and threads, of {confinement.tasks} "
+            f"that {confinement.tasks_setting} allows."
         )
     cap_mb = confinement.memory_mb
     if cap_mb is not None and usage.memory_bytes > cap_mb * MIB:
-        return oom(usage.memory_mb, cap_mb)
+        return oom(usage.memory_mb, cap_mb, confinement)
     return None
 
 
-def oom(used_mb: int, cap_mb: int) -> str:
-    """What is said of a replica that was ended because it used more memory than it may."""
-    return f"OOM at {used_mb} of {cap_mb} MB: the replica was ended, because {MEMORY} allows it no more memory."
+def oom(used_mb: int, cap_mb: int, confinement: Confinement) -> str:
+    """What is said of what was ended because it used more memory than it may."""
+    return (
+        f"OOM at {used_mb} of {cap_mb} MB: the {confinement.subject} was ended, because {confinement.setting} allows "
+        "it no more memory."
+    )
 
 
 @dataclass(frozen=True, slots=True)

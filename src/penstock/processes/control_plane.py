@@ -32,6 +32,9 @@ from penstock.control.feedback import FeedbackBox
 from penstock.control.follower import Follower
 from penstock.control.history import History
 from penstock.control.housekeeping import Housekeeping
+from penstock.control.job_runner import JobRunner, granted_attempts
+from penstock.control.job_runs import JobRuns
+from penstock.control.jobs import Jobs
 from penstock.control.load import Loads
 from penstock.control.metric_history import MetricHistory
 from penstock.control.metrics import Metrics
@@ -47,16 +50,20 @@ from penstock.control.stack_metrics import StackMetricsSource
 from penstock.control.table_watch import TableWatch
 from penstock.control.tokens import Tokens, issue_token
 from penstock.control.unmatched_feedback import UnmatchedFeedback
-from penstock.domain.access import ADMINS, Principal, Scope
+from penstock.domain.access import ADMINS, Principal, Scope, agent_token, digest_of
+from penstock.domain.jobs.task_spec import access_key
 from penstock.domain.routing import Access, RoutingTable, build_table
 from penstock.faults import fault_point
 from penstock.processes.launch import ControlPlaneLaunch, begin, report_failure, report_ready
 from penstock.runtime.environments import Environments
+from penstock.runtime.job_files import JobFiles
 from penstock.settings import Home, workspace_id
 from penstock.spool.writer import SpoolWriter
 from penstock.stores.database import Database, DatabaseUnusable
 from penstock.stores.events import EventStore
 from penstock.stores.history import HistoryStore
+from penstock.stores.job_runs import RunStore
+from penstock.stores.jobs import JobStore
 from penstock.stores.keyring import KeyFileUnusable, KeyRing, Undecryptable
 from penstock.stores.metric_points import MetricPoints
 from penstock.stores.secrets import SecretStore
@@ -107,11 +114,13 @@ async def _running(  # noqa: PLR0915 - a list of parts
     cluster = Cluster(supervisor)
     replica_access = {launch.replica_token_digest: Access("replica", Scope.READ_MODELS)}
 
+    job_store, run_store, job_files = JobStore(database.engine), RunStore(database.engine), JobFiles(home.jobs)
+
     def build() -> RoutingTable:
         return build_table(
             database.endpoints(),
             database.tokens(),
-            replica_access,
+            {**replica_access, **_job_access(launch, database, run_store)},
             launch.limits,
             scales,
             database.principals(),
@@ -161,6 +170,17 @@ async def _running(  # noqa: PLR0915 - a list of parts
     housekeeping = Housekeeping(database, HistoryStore(database.engine), cluster, home.artifacts, home.logs)
     table_watch = TableWatch(home.table_states, database.endpoints, inference_log, events.record)
     queue = KeyedQueue(reconciler.reconcile)
+    job_runner = JobRunner(
+        job_store,
+        run_store,
+        job_files,
+        cluster,
+        supervisor,
+        publisher.publish_and_settle,
+        launch.job_tasks,
+        Path(launch.workspace) if launch.workspace else None,
+        now_ms,
+    )
 
     is_first_snapshot = True
 
@@ -172,6 +192,7 @@ async def _running(  # noqa: PLR0915 - a list of parts
         events.look(names, cluster.replicas_of)
         autoscaler.adopt(names)
         queue.add(names)
+        job_runner.wake()
         loops.create_task(publisher.gateways_changed())
 
     async with _tracking_session(launch, sockets) as session, asyncio.TaskGroup() as loops:
@@ -193,7 +214,9 @@ async def _running(  # noqa: PLR0915 - a list of parts
             loops.create_task(not_logged.run(), name="look for what is not logged"),
             loops.create_task(unmatched.run(), name="look for feedback to nothing"),
             loops.create_task(table_watch.run(), name="watch tables"),
+            loops.create_task(job_runner.run(), name="run jobs"),
         ]
+        jobs = Jobs(job_store, permissions, job_runner.wake, now_ms)
         endpoints = Endpoints(database, registry, cluster, publisher, secrets, queue.add, launch.limits)
         yield Parts(
             endpoints=endpoints,
@@ -209,6 +232,8 @@ async def _running(  # noqa: PLR0915 - a list of parts
                 HomeSource(home, State.of(database)), TableStore(database.engine), database, permissions, now_ms
             ),
             table_watch=table_watch,
+            jobs=jobs,
+            job_runs=JobRuns(run_store, jobs, permissions, job_files, job_runner.wake, now_ms),
             metrics=metrics,
             metric_history=metric_history,
             stack_metrics=StackMetricsSource(endpoints, metrics, loads, events, supervisor, spool),
@@ -227,6 +252,16 @@ async def _running(  # noqa: PLR0915 - a list of parts
         spool.close()
         await supervisor.close()
         metric_history.close()
+
+
+def _job_access(launch: ControlPlaneLaunch, database: Database, runs: RunStore) -> dict[str, Access]:
+    """Access of the tasks of jobs that have a process, by the digest of their tokens."""
+    return {
+        digest_of(agent_token(launch.replica_secret, access_key(attempt_id))): Access(
+            owner, Scope.JOB, database.principal(owner).groups
+        )
+        for owner, attempt_id in granted_attempts(runs.active())
+    }
 
 
 def _tracking_session(launch: ControlPlaneLaunch, sockets: SocketFolder) -> aiohttp.ClientSession:

@@ -35,6 +35,7 @@ _ONE_THREAD = dict.fromkeys(
 )
 """One replica, one core: numeric libraries would else start a thread a core in every replica. PyTorch, XGBoost,
 LightGBM and scikit-learn go by the first of them; `n_jobs=-1` by that for loky."""
+_PASSED_TO_TASKS = (VISIBLE, *_ONE_THREAD, "JAVA_HOME", "SPARK_HOME", "HADOOP_HOME")
 _FETCH_CREDENTIALS = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_")
 _KEPT_FROM_CHILDREN = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_URI", "DATABRICKS_")
 
@@ -80,6 +81,19 @@ def replica_environment(
         **own,
         _MARK: str(home.path),
     }
+
+
+def task_environment(environment: Mapping[str, str], home: Home, own: Mapping[str, str]) -> dict[str, str]:
+    """What a task of a job inherits: what a replica does, and the credentials of artifact stores, where models lie.
+
+    It may use all cores and devices, and the stack that runs it.
+    """
+    kept = {name: value for name, value in environment.items() if name in _PASSED_TO_TASKS}
+    found = replica_environment(environment, home, {}, with_credentials=True)
+    for name in (*_ONE_THREAD, VISIBLE):
+        del found[name]
+    found = {name: value for name, value in found.items() if not name.startswith(_KEPT_FROM_CHILDREN)}
+    return {**found, **kept, "PENSTOCK_HOME": str(home.path), **own}
 
 
 def environment_settings(

@@ -14,6 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from penstock import faults
 from penstock.domain.environment import EnvManager
+from penstock.domain.jobs.task_spec import TaskSpec
 from penstock.domain.limits import Limits
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
@@ -71,6 +72,9 @@ class ControlPlaneLaunch(Launch, frozen=True, kw_only=True):
     tracking_authorization: str | None
     alias_poll_s: float
     spool: SpoolLaunch
+    job_tasks: int
+    workspace: str
+    """The folder that stands for the workspace of jobs; empty if paths are those of this machine."""
     is_secure: bool
     """Whether clients reach the gateways over TLS."""
 
@@ -121,6 +125,14 @@ class WorkerLaunch(Launch, frozen=True, kw_only=True):
     environments: EnvironmentSettings
     earlier_check: ModelCheck | None = None
     """What an earlier replica of the same deployment found out about the model."""
+
+
+class TaskLaunch(Launch, frozen=True, kw_only=True):
+    """What the process of an attempt at a task of a job is told."""
+
+    spec: TaskSpec
+    folder: str
+    """The attempt's own."""
 
 
 class CheckLaunch(Launch, frozen=True, kw_only=True):

@@ -11,11 +11,18 @@ import msgspec
 
 from penstock.control.logs import log_file
 from penstock.domain.access import agent_token
+from penstock.domain.confinement import Confinement
 from penstock.domain.devices import VISIBLE, assign
+from penstock.domain.jobs.task_spec import ROLE, TaskSpec, access_key
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, may_be_forked
 from penstock.domain.secrets import Plaintext
-from penstock.processes.environment import environment_settings, replica_environment, system_environment
+from penstock.processes.environment import (
+    environment_settings,
+    replica_environment,
+    system_environment,
+    task_environment,
+)
 from penstock.processes.launch import (
     ControlPlaneLaunch,
     GatewayLaunch,
@@ -23,18 +30,22 @@ from penstock.processes.launch import (
     MlflowLaunch,
     SpoolLaunch,
     TableWriterLaunch,
+    TaskLaunch,
     WorkerLaunch,
     ZygoteLaunch,
 )
 from penstock.processes.listeners import Listeners
 from penstock.runtime.environments import Environments
 from penstock.runtime.forker import Forker
+from penstock.runtime.job_files import MAX_LOG_BYTES, JobFiles
 from penstock.runtime.tree import ChildPlan
 from penstock.settings import Settings, workspace_id
 from penstock.wire.sockets import CONTROL_PLANE, ROUTING, TABLE_WRITER, SocketFolder, slot_socket
 
 _SPOOL_PARTS = 16
 """One of these parts of what spools may take on disk is the control plane's, the others are the gateways'."""
+_TASK_GRACE_S = 5.0
+"""How long after it was told to end a task is killed."""
 
 ForkerOf = Callable[[str | None], Forker | None]
 EarlierCheck = Callable[[], ModelCheck | None]
@@ -94,6 +105,8 @@ class Plans:
                     tracking_authorization=settings.tracking_authorization,
                     alias_poll_s=settings.alias_poll_s,
                     spool=self._spool(1 / _SPOOL_PARTS),
+                    job_tasks=settings.job_tasks,
+                    workspace=str(settings.workspace or ""),
                     is_secure=settings.tls is not None,
                 ),
             )
@@ -241,6 +254,50 @@ class Plans:
             forker=forker if may_be_forked(own) else lambda _: None,
             confinement=spec.confinement,
             group=spec.deployment,
+        )
+
+    def task(self, spec: TaskSpec, on_exit: Callable[[int | None, str], None]) -> ChildPlan:
+        """An attempt at a task of a job; `on_exit` is told how it ended.
+
+        Like replicas of agents it gets a token of its own, which is worth nothing once it has ended.
+        """
+        settings, url = self._settings, self._listeners.local_url
+        token = agent_token(self._replica_secret, access_key(spec.attempt_id))
+        files = JobFiles(self._home.jobs)
+        attempt = files.attempt(spec.run_id, spec.attempt_id)
+        own = {"DATABRICKS_HOST": url, "DATABRICKS_TOKEN": token, **spec.environment}
+        if settings.tracking_uri is None:
+            own |= {"MLFLOW_TRACKING_URI": url, "MLFLOW_TRACKING_TOKEN": token}
+        else:
+            own |= {name: text for name, text in os.environ.items() if name.startswith("MLFLOW_TRACKING_")}
+            own["MLFLOW_TRACKING_URI"] = settings.tracking_uri
+        return ChildPlan(
+            name=spec.name,
+            role=ROLE,
+            module="penstock.processes.task",
+            document=lambda status_fd: msgspec.json.encode(
+                TaskLaunch(
+                    parent_pid=os.getpid(),
+                    status_fd=status_fd,
+                    home=str(self._home.path),
+                    spec=spec,
+                    folder=str(attempt.folder),
+                )
+            ),
+            start_log=attempt.log,
+            run_log=attempt.log,
+            environment=task_environment(os.environ, self._home, own),
+            folder=files.work(spec.run_id),
+            drain_timeout_s=_TASK_GRACE_S,
+            confinement=Confinement(
+                settings.job_memory_mb,
+                settings.job_process_limit,
+                subject="task",
+                setting="PENSTOCK_JOB_MEMORY_MB",
+                tasks_setting="PENSTOCK_JOB_PROCESS_LIMIT",
+            ),
+            on_exit=on_exit,
+            max_log_bytes=MAX_LOG_BYTES,
         )
 
     def _pinned(self, spec: ReplicaSpec) -> dict[str, str]:

@@ -21,6 +21,8 @@ from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from penstock.domain.jobs.task_spec import ROLE as TASK
+from penstock.domain.jobs.task_spec import TaskSpec
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState
 from penstock.domain.secrets import Plaintext
@@ -33,9 +35,10 @@ from penstock.runtime.capture import MAX_LOG_BYTES, read_log
 from penstock.runtime.environments import Environments
 from penstock.runtime.fork_servers import ForkServers
 from penstock.runtime.forker import Forker
+from penstock.runtime.job_files import AttemptFiles, JobFiles
 from penstock.runtime.lock import Locked, lock
 from penstock.runtime.parent import adopt_orphans
-from penstock.runtime.supervisor_server import SupervisorServer
+from penstock.runtime.supervisor_server import CannotRun, SupervisorServer
 from penstock.runtime.tree import Child, ProcessTree
 from penstock.runtime.warden import Warden
 from penstock.settings import PARTIAL_SUFFIX, Home, Settings
@@ -46,7 +49,15 @@ _log = logging.getLogger(__name__)
 
 _MAX_START_DEATHS = 3
 _STOP_TIMEOUT_S = 45.0
-_GRACE_S = {"gateway": 35.0, "replica": 3.0, "zygote": 3.0, "control-plane": 15.0, "mlflow": 10.0, "table-writer": 30.0}
+_GRACE_S = {
+    "gateway": 35.0,
+    TASK: 3.0,
+    "replica": 3.0,
+    "zygote": 3.0,
+    "control-plane": 15.0,
+    "mlflow": 10.0,
+    "table-writer": 30.0,
+}
 """Roles in the order in which they are ended, and how long after being told to a process is killed."""
 
 
@@ -161,6 +172,29 @@ class Supervisor:
         elif not is_asleep:
             self._tree.wake(spec.slot)
 
+    def run_task(self, spec: TaskSpec) -> None:
+        """Have an attempt at a task run once, whatever becomes of it.
+
+        Raises:
+            CannotRun: the stack is stopping, or nothing can be written.
+        """
+        if self._stopping.is_set():
+            raise CannotRun("the stack is stopping")
+        files = JobFiles(self._home.jobs)
+        attempt = files.attempt(spec.run_id, spec.attempt_id)
+        try:
+            files.work(spec.run_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+            if attempt.begin():
+                self._tree.add(self._plans.task(spec, partial(self._on_task_exit, attempt)))
+        except OSError as exc:
+            raise CannotRun(f"the run's folder cannot be written: {exc}") from exc
+
+    def _on_task_exit(self, attempt: AttemptFiles, exit_code: int | None, message: str) -> None:
+        try:
+            attempt.note_exit(exit_code, message, is_with_stack=self._stopping.is_set())
+        except OSError as exc:
+            _log.error("the end of a task cannot be noted in %s: %s", attempt.folder, exc)
+
     def spec_of(self, name: str) -> ReplicaSpec | None:
         """What was launched in a slot."""
         return self._specs.get(name)
@@ -196,7 +230,7 @@ class Supervisor:
     async def _wait_until_ready(self) -> Running | None:
         """The running stack; None if it was told to stop before it came up."""
         while not self._stopping.is_set():
-            system = [child for child in self._tree if child.plan.role not in {"replica", "zygote"}]
+            system = [child for child in self._tree if child.plan.role not in {"replica", "zygote", TASK}]
             for child in system:
                 if child.load_failed or child.deaths >= _MAX_START_DEATHS:
                     tail = read_log(child.plan.run_log, 2000)

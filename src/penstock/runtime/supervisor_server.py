@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 import psutil
 
+from penstock.domain.jobs.task_spec import TaskSpec, attempt_of
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec
 from penstock.domain.secrets import Plaintext
@@ -16,6 +17,7 @@ from penstock.runtime.tree import Child, ProcessTree
 from penstock.wire.messages import (
     MAX_LINE_BYTES,
     Done,
+    EndTask,
     Launch,
     List,
     ProcessInfo,
@@ -23,6 +25,7 @@ from penstock.wire.messages import (
     Refused,
     ReplicaInfo,
     Rest,
+    RunTask,
     Snapshot,
     Stop,
     SupervisorAnswer,
@@ -35,13 +38,20 @@ from penstock.wire.messages import (
 )
 
 
-class ReplicaHost(Protocol):
-    """Starts replicas; knows what was launched in each slot."""
+class CannotRun(Exception):
+    """A task cannot be started now; the message says why."""
+
+
+class Host(Protocol):
+    """Starts replicas and tasks of jobs; knows what was launched in each slot."""
 
     def launch(
         self, spec: ReplicaSpec, secrets: Mapping[str, Plaintext], *, is_asleep: bool, check: ModelCheck | None
     ) -> None:
         """Keep a replica in the spec's slot, with these secrets as variables; see `Launch`."""
+
+    def run_task(self, spec: TaskSpec) -> None:
+        """Have an attempt at a task run once; raises CannotRun."""
 
     def spec_of(self, name: str) -> ReplicaSpec | None:
         """What was launched under that name, if it is a slot."""
@@ -50,7 +60,7 @@ class ReplicaHost(Protocol):
 class SupervisorServer:
     """Answers requests; tells watchers of every change, at most once a turn of the loop."""
 
-    def __init__(self, own_process: Callable[[], ProcessInfo], host: ReplicaHost) -> None:
+    def __init__(self, own_process: Callable[[], ProcessInfo], host: Host) -> None:
         self._own_process = own_process
         self._host = host
         self._tree: ProcessTree | None = None
@@ -147,11 +157,23 @@ class SupervisorServer:
                 if self._host.spec_of(slot) is not None:
                     tree.recycle(slot, pid, reason, at_once=True)  # it took a time limit to hang: no loop to slow down
                 return Done(request_id)
+            case RunTask():
+                return self._run_task(request)
+            case EndTask(id=request_id, name=name):
+                tree.remove(name if attempt_of(name) is not None else "")
+                return Done(request_id)
             case Watch():
                 self._watchers.add(writer)
                 return self.snapshot()
             case List(id=request_id):
                 return self.snapshot(request_id, with_memory=True)
+
+    def _run_task(self, request: RunTask) -> SupervisorAnswer:
+        try:
+            self._host.run_task(request.spec)
+        except CannotRun as exc:
+            return Refused(request.id, str(exc))
+        return Done(request.id)
 
 
 def _with_memory(process: ProcessInfo) -> ProcessInfo:

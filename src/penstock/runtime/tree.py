@@ -27,7 +27,7 @@ from penstock.domain.confinement import Confinement
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaState
 from penstock.faults import fault_point
-from penstock.runtime.capture import CappedLog, Capture
+from penstock.runtime.capture import MAX_LOG_BYTES, CappedLog, Capture
 from penstock.runtime.forker import Forker
 from penstock.runtime.restarts import deaths_in_a_row, restart_delay_s
 from penstock.runtime.unnamed_file import unnamed_file
@@ -67,6 +67,11 @@ class ChildPlan:
     """What the child and all that it starts may use; None for a process of ours."""
     group: str = ""
     """Children of one group do the same work; one of them at a time is renewed."""
+    on_exit: Callable[[int | None, str], None] | None = None
+    """Of a child that runs once: told how it ended, with its exit code if it has one, before it is forgotten. None for
+    one that is kept running."""
+    max_log_bytes: int = MAX_LOG_BYTES
+    """Of each of the two parts of a log."""
 
 
 @dataclass(slots=True)
@@ -198,7 +203,7 @@ class ProcessTree:
             Whether that is going to happen: not while the child or another of its group is not ready.
         """
         child = self._children.get(name)
-        if child is None or child.pid != pid:
+        if child is None or child.pid != pid or child.plan.on_exit is not None:
             return False
         group = [one for one in self if one.plan.group == child.plan.group] if child.plan.group else [child]
         if any(one.state not in {ReplicaState.READY, ReplicaState.ASLEEP} for one in group):
@@ -235,7 +240,7 @@ class ProcessTree:
         child.state = ReplicaState.STARTING
         child._ready_since = None
         child._reason, child._reported_failure = "", False
-        capture = child._capture = Capture(CappedLog(plan.start_log))
+        capture = child._capture = Capture(CappedLog(plan.start_log, plan.max_log_bytes))
         status_read, status_write = os.pipe()
         inherited = [status_write, *(listener.fileno() for listener in plan.listeners)]
         forker = child._forker = None if afresh else plan.forker(child.environment)
@@ -326,7 +331,7 @@ class ProcessTree:
         child.load_failed = False
         child.environment = report.environment
         if child._capture is not None:
-            child._capture.log = CappedLog(child.plan.run_log)
+            child._capture.log = CappedLog(child.plan.run_log, child.plan.max_log_bytes)
         if child.state is ReplicaState.STARTING:
             child.state = ReplicaState.READY
             self._on_change()
@@ -360,16 +365,19 @@ class ProcessTree:
         if child._status_pipe is not None:
             self._read_status(child)
             self._close_status(child)
-        self._after_death(child, self._on_end(child, exit_code) or _describe(exit_code))
+        self._after_death(child, self._on_end(child, exit_code) or _describe(exit_code), exit_code)
 
-    def _after_death(self, child: Child, description: str) -> None:
+    def _after_death(self, child: Child, description: str, exit_code: int | None = None) -> None:
         if child._capture is not None:
             child._capture.finish()
             child._capture = None
         _log.info("%s (pid %s) is gone: %s", child.plan.name, child.pid, child._reason or description)
         child.pid, child._process = None, None
         self._cancel_timer(child)
-        if child.state is ReplicaState.DRAINING and child._sleeps_next:
+        if child.plan.on_exit is not None:
+            child.plan.on_exit(exit_code, child._reason or description)
+            self._forget(child)
+        elif child.state is ReplicaState.DRAINING and child._sleeps_next:
             self._close_status(child)
             self._fall_asleep(child)
         elif child.state is ReplicaState.DRAINING and child._renews_next:

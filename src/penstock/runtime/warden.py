@@ -96,11 +96,12 @@ class Warden:
             was_capped = self._cgroups.oom_kills(ward.pid) > 0
             self._cgroups.kill(ward.pid)
             if was_capped and cap_mb is not None:
-                return oom(max(used_mb, cap_mb), cap_mb)
+                return oom(max(used_mb, cap_mb), cap_mb, ward.confinement)
         before, self._kernel_kills = self._kernel_kills, footprint.kernel_oom_kills()
         if exit_code == -signal.SIGKILL and self._kernel_kills > before:
             of = "" if cap_mb is None else f" of {cap_mb}"
-            return f"OOM at {used_mb}{of} MB: the kernel ended the replica, because the machine had no memory left."
+            subject = ward.confinement.subject
+            return f"OOM at {used_mb}{of} MB: the kernel ended the {subject}, because the machine had no memory left."
         return None
 
     def close(self) -> None:

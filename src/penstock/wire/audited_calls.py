@@ -35,6 +35,15 @@ _ACTIONS = {
     "list_secrets": ("secrets", "listSecrets"),
     "create_token": ("accounts", "generateDbToken"),
     "revoke_token": ("accounts", "revokeDbToken"),
+    "create_job": ("jobs", "create"),
+    "reset_job": ("jobs", "reset"),
+    "update_job": ("jobs", "update"),
+    "delete_job": ("jobs", "delete"),
+    "run_now": ("jobs", "runNow"),
+    "submit_run": ("jobs", "submitRun"),
+    "cancel_run": ("jobs", "cancel"),
+    "cancel_all_runs": ("jobs", "cancelAllRuns"),
+    "delete_run": ("jobs", "deleteRun"),
     "list_tokens": ("accounts", "listDbTokens"),
     "log_in": ("accounts", "login"),
     "show_login": ("accounts", "login"),
@@ -45,12 +54,26 @@ _SERVICES = (
     ("/api/2.0/serving-endpoints", _SERVING),
     ("/api/2.0/permissions", _SERVING),
     ("/api/2.0/secrets", "secrets"),
+    ("/api/2.2/jobs", "jobs"),
+    ("/api/2.1/jobs", "jobs"),
 )
 _TOLD = frozenset(
     {
         *("name", "endpoint_id", "served_model", "config_version", "from", "to", "limit", "resolution"),
         *("scope", "key", "initial_manage_principal"),
-        *("user", "token_id", "groups", "table", "table_name", "catalog_name", "schema_name", "full_name"),
+        *(
+            "user",
+            "token_id",
+            "groups",
+            "table",
+            "job_id",
+            "run_id",
+            "run_name",
+            "table_name",
+            "catalog_name",
+            "schema_name",
+            "full_name",
+        ),
     }
 )
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from penstock.domain.audit import AuthenticationFailure
+from penstock.domain.jobs.task_spec import TaskSpec
 from penstock.domain.load import EntityLoad, GatewayLoad
 from penstock.domain.model_check import ModelCheck
 from penstock.domain.replica import ReplicaSpec, ReplicaState
@@ -67,6 +68,20 @@ class Recycle(msgspec.Struct, tag=True, frozen=True):
     slot: str
     pid: int
     reason: str
+
+
+class RunTask(msgspec.Struct, tag=True, frozen=True):
+    """Have an attempt at a task run, once. Harmless if it runs or has run already."""
+
+    id: int
+    spec: TaskSpec
+
+
+class EndTask(msgspec.Struct, tag=True, frozen=True):
+    """End the process of an attempt with all its session. Harmless if there is none."""
+
+    id: int
+    name: str
 
 
 class Watch(msgspec.Struct, tag=True, frozen=True):
@@ -188,7 +203,7 @@ class StatusReport(msgspec.Struct, frozen=True):
     """Of a replica: what it found out about its model, either way."""
 
 
-SupervisorRequest = Launch | Stop | Rest | Recycle | Watch | List
+SupervisorRequest = Launch | Stop | Rest | Recycle | RunTask | EndTask | Watch | List
 SupervisorAnswer = Done | Refused | Snapshot
 GatewayMessage = Subscribe | Acknowledge | Report
 

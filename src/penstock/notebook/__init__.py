@@ -1,0 +1,1 @@
+"""Notebooks in Databricks' source format, run from top to bottom in a process of their own."""
