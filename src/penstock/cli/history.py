@@ -5,11 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from penstock.cli.endpoints import Name, TimeoutOption, WaitOption, show, wait_until_updated
+from penstock.cli.endpoints import Name, TimeoutOption, WaitOption, app, show, wait_until_updated
 from penstock.cli.session import HomeOption, JsonOption, api_of, command, print_json, print_table, stderr
 from penstock.client.api import endpoint_path
-
-app = typer.Typer()
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="So many, the newest.")]
 

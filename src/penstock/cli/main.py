@@ -1,61 +1,83 @@
-"""The command line: `penstock` and its commands, one file per noun."""
+"""The command line: `penstock` and its commands, one file per noun.
+
+A file is imported when its command is asked for: all of them together take longer than most commands.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
-from penstock.cli import (
-    apply,
-    autoscaler,
-    backup,
-    batch,
-    bench,
-    endpoints,
-    faults,
-    feedback,
-    history,
-    jobs,
-    login,
-    models,
-    principals,
-    quickstart,
-    secrets,
-    stack,
-    tables,
-    tokens,
-)
+_COMMANDS = {
+    "up": "stack.up",
+    "quickstart": "quickstart.quickstart",
+    "stop": "stack.stop",
+    "status": "stack.status",
+    "ps": "stack.ps",
+    "env": "stack.env",
+    "login": "login.login",
+    "doctor": "stack.doctor",
+    "backup": "backup.backup",
+    "restore": "backup.restore",
+    "bench": "bench.bench",
+    "version": "stack.show_version",
+    "apply": "apply.apply",
+    "export": "apply.export",
+    "endpoints": "history.app",  # which adds to that of `endpoints`
+    "models": "models.app",
+    "tokens": "tokens.app",
+    "principals": "principals.app",
+    "secrets": "secrets.app",
+    "tables": "tables.app",
+    "batch": "batch.app",
+    "jobs": "jobs.app",
+    "feedback": "feedback.app",
+    "autoscaler": "autoscaler.app",
+    "faults": "faults.app",
+}
+"""In the order of the help: each a function of a file beside this one, or the `app` with the commands of a noun."""
+
+
+class _OnDemand(Mapping[str, Any]):
+    """Commands by name."""
+
+    def __getitem__(self, name: str) -> Any:
+        file, _, attribute = _COMMANDS[name].partition(".")
+        found = getattr(import_module(f"penstock.cli.{file}"), attribute)
+        if isinstance(found, typer.Typer):
+            group = get_group(found)
+            group.name = name
+            return group
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(name)(found)
+        return get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+class _Commands(TyperGroup):
+    """All commands."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _OnDemand()  # type: ignore[assignment]  # nobody changes it
+
 
 app = typer.Typer(
-    name="penstock",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    help="The open serving layer for MLflow, speaking Databricks Model Serving's own API.",
+    name="penstock", cls=_Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False
 )
-app.command()(stack.up)
-app.command()(quickstart.quickstart)
-app.command()(stack.stop)
-app.command()(stack.status)
-app.command()(stack.ps)
-app.command()(stack.env)
-app.command()(login.login)
-app.command()(stack.doctor)
-app.command()(backup.backup)
-app.command()(backup.restore)
-app.command()(bench.bench)
-app.command("version")(stack.show_version)
-app.command()(apply.apply)
-app.command()(apply.export)
-app.add_typer(endpoints.app, name="endpoints")
-endpoints.app.add_typer(history.app)
-app.add_typer(models.app, name="models")
-app.add_typer(tokens.app, name="tokens")
-app.add_typer(principals.app, name="principals")
-app.add_typer(secrets.app, name="secrets")
-app.add_typer(tables.app, name="tables")
-app.add_typer(batch.app, name="batch")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(feedback.app, name="feedback")
-app.add_typer(autoscaler.app, name="autoscaler")
-app.add_typer(faults.app, name="faults")
+
+
+@app.callback()
+def penstock() -> None:
+    """The open serving layer for MLflow, speaking Databricks Model Serving's own API."""
 
 
 def main() -> None:
