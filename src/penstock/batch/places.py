@@ -4,10 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.batch.plan import Format, Plan, Source, Target, error_location, format_of
-from penstock.catalog.home import HomeSource
-from penstock.catalog.tables import Tables
 from penstock.catalog.warehouse import is_delta
-from penstock.domain.catalog import TableType
+from penstock.domain.catalog import Table, TableType
 from penstock.domain.errors import InvalidParameterValue, ResourceConflict, ResourceDoesNotExist, TableDoesNotExist
 from penstock.domain.table_name import TableName
 from penstock.settings import Home
@@ -52,7 +50,7 @@ def find_places(plan: Plan, home: Home) -> Places:
 def _source_path(source: Source, home: Home) -> str:
     name = source.table
     if name is not None:
-        table = Tables(HomeSource.read_only(home)).get(str(name))
+        table = _table(name, home)
         if table.kind is TableType.VIEW:
             raise InvalidParameterValue(f"source: '{name}' is a view; wanted a table, a path or a glob.")
         return table.path
@@ -73,12 +71,18 @@ def _errors_path(target: Target, home: Home) -> str:
 def _table_path(name: TableName, home: Home) -> str:
     """Where a table is, or will be: its managed place."""
     try:
-        table = Tables(HomeSource.read_only(home)).get(str(name))
+        table = _table(name, home)
     except TableDoesNotExist:
         return str(home.warehouse.joinpath(*name.parts))
     if table.kind is TableType.VIEW:
         raise ResourceConflict(f"target: '{name}' is a view; wanted the name of a table.")
     return table.path
+
+
+def _table(name: TableName, home: Home) -> Table:
+    from penstock.catalog.local import open_home  # noqa: PLC0415 - a run on paths starts sooner without SQL
+
+    return open_home(home.path).get(str(name))
 
 
 def _format(source: Source, path: str) -> Format:
