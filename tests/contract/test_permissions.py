@@ -154,6 +154,8 @@ def test_tokens_and_groups_of_others_are_for_admins(stack: Stack, ann: Person) -
     refused(itself, 400, "INVALID_PARAMETER_VALUE", "admins")
 
 
+JOBS = "/api/2.2/jobs"
+JOB = {"name": "guarded", "tasks": [{"task_key": "t", "spark_python_task": {"python_file": "/nowhere.py"}}]}
 ROUTES = [
     (method.upper(), path)
     for path, methods in make_app(lambda _: None).openapi()["paths"].items()  # type: ignore[arg-type, return-value]
@@ -181,6 +183,10 @@ OPEN_TO_ALL = {
     ("POST", "/api/2.0/secrets/acls/put"),
     ("POST", "/api/2.0/secrets/acls/delete"),
     ("POST", "/api/2.0/penstock/login-codes"),
+    ("POST", f"{JOBS}/create"),
+    ("GET", f"{JOBS}/list"),
+    ("POST", f"{JOBS}/runs/submit"),
+    ("GET", f"{JOBS}/runs/list"),
 }
 UNITY_CATALOG = "/api/2.1/unity-catalog/"
 """Shows what the caller may see, and changes nothing for anybody: see `test_unity_catalog.py`."""
@@ -195,9 +201,18 @@ def guarded(stack: Stack) -> Iterator[str]:
     stack.workspace().secrets.delete_scope("guarded")
 
 
+@pytest.fixture(scope="module")
+def job(stack: Stack) -> Iterator[dict[str, int]]:
+    """A job of the admin, and a run of it."""
+    job_id = stack.call("POST", f"{JOBS}/create", JOB).json()["job_id"]
+    run_id = stack.call("POST", f"{JOBS}/run-now", {"job_id": job_id}).json()["run_id"]
+    yield {"job_id": job_id, "run_id": run_id}
+    stack.call("POST", f"{JOBS}/delete", {"job_id": job_id})
+
+
 @pytest.mark.parametrize(("method", "path"), sorted(GUARDED))
 def test_every_route_asks_who_calls(
-    stack: Stack, live: str, live_id: str, guarded: str, ann: Person, method: str, path: str
+    stack: Stack, live: str, live_id: str, guarded: str, job: dict[str, int], ann: Person, method: str, path: str
 ) -> None:
     """The list comes from the router: a new route without a rule, and without a word here, fails."""
     token_id = stack.call("GET", "/api/2.0/penstock/tokens").json()["tokens"][0]["id"]
@@ -209,9 +224,12 @@ def test_every_route_asks_who_calls(
     )
     if path == "/api/2.0/secrets/list":
         filled += f"?scope={guarded}"
+    if path.startswith(JOBS) and method == "GET":
+        filled += "?job_id={job_id}&run_id={run_id}".format_map(job)
     secret = {"scope": guarded, "key": "k", "string_value": "v"}
     table = {"name": "t", "path": "/nowhere", "endpoint": live, "feedback": [{"client_request_id": "x", "rating": 1}]}
-    body = {"user": "admin", "groups": [], "served_entities": [], "access_control_list": [], **secret, **table}
+    body = {"user": "admin", "groups": [], "served_entities": [], "access_control_list": [], **secret, **table, **job}
+    body["new_settings"] = JOB
     before = stack.get(live)
     refused(ann.call(method, filled, body), 403, "PERMISSION_DENIED", ann.name)
     assert stack.get(live) == before
