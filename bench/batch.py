@@ -14,7 +14,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -34,6 +33,7 @@ from batching.measuring import Cost, Failed, become_reaper, cost_of
 from batching.ways import WAYS
 from deltalake import write_deltalake
 from mlflow.models import infer_signature
+from reporting import machine
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from xgboost import XGBClassifier
@@ -76,6 +76,7 @@ def choices(arguments: list[str]) -> argparse.Namespace:
 
 def measured(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The report."""
+    before = os.getloadavg()
     source, few = table_of(folder, chosen.rows), table_of(folder, FEW)
     make_models(folder, chosen.models)
     found: dict[str, Any] = {}
@@ -92,7 +93,14 @@ def measured(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 told = f"{figures['rows_per_cpu_s']:,.0f} rows/CPU-s, {figures['wall_s']:.1f} s"
                 print(f"{model}, round {turn + 1}, {way}: {told}, {figures['peak_mib']:.0f} MiB", file=sys.stderr)
         found[model] = {"load_before_rounds": load, "ways": {way: summary(rounds[way], starts[way]) for way in ways}}
-    return {"command": " ".join(["python", *sys.argv]), "rows": chosen.rows, "machine": machine(), "models": found}
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "rows": chosen.rows,
+        "at": time.strftime("%Y-%m-%d"),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "machine": machine(before),
+        "models": found,
+    }
 
 
 def one(way: str, source: Path, folder: Path, model: Path, rows: int) -> dict[str, float]:
@@ -193,12 +201,6 @@ def joined(file: Path, report: dict[str, Any]) -> dict[str, Any]:
         known = models.get(name, {"ways": {}})
         models[name] = {**told, "ways": {**known["ways"], **told["ways"]}}
     return {**report, "models": models}
-
-
-def machine() -> dict[str, Any]:
-    """Where this was measured."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"cpus": os.cpu_count(), "python": platform.python_version(), "at": time.strftime("%Y-%m-%d"), **versions}
 
 
 def show(report: dict[str, Any]) -> None:
