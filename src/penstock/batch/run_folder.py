@@ -27,6 +27,7 @@ from penstock.batch.places import Places
 from penstock.batch.plan import Plan
 from penstock.domain.errors import ResourceConflict, ResourceDoesNotExist
 from penstock.runtime.lock import Locked, lock
+from penstock.wire.whole_file import write_whole
 
 _NEW = ".new-"
 _FETCHED = "fetched"
@@ -162,7 +163,8 @@ class RunFolder:
         """Let the journal tell of no more than that."""
         lines = [_Line(part=part) for part in kept.parts]
         lines.append(_Line(committed=kept.committed, seconds=kept.seconds))
-        _write_whole(self._journal, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        data = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+        write_whole(self._journal, data, is_synced=True)
 
     def note_part(self, part: Part, seconds: float) -> None:
         """Tell of a chunk whose files are written."""
@@ -185,11 +187,11 @@ class RunFolder:
 
     def note_schema(self, schema: pa.Schema) -> None:
         """Tell the target's columns."""
-        _write_whole(self.path / "schema.arrow", schema.serialize().to_pybytes())
+        write_whole(self.path / "schema.arrow", schema.serialize().to_pybytes(), is_synced=True)
 
     def finish(self, summary: Summary) -> None:
         """Nothing is left to do; what is not worth keeping goes."""
-        _write_whole(self.path / "done.json", msgspec.json.encode(summary))
+        write_whole(self.path / "done.json", msgspec.json.encode(summary), is_synced=True)
         if self._model.is_symlink():
             self._model.unlink()
         for folder in (self._model, self.staged):
@@ -218,7 +220,7 @@ def create_run(runs: Path, document: RunDocument, model: Path) -> RunFolder:
         shutil.rmtree(new / _FETCHED, ignore_errors=True)
     else:
         (new / "model").symlink_to(model, target_is_directory=True)
-    _write_whole(new / "run.json", msgspec.json.encode(document))
+    write_whole(new / "run.json", msgspec.json.encode(document), is_synced=True)
     new.rename(runs / document.run_id)
     return RunFolder(runs / document.run_id)
 
@@ -235,12 +237,3 @@ def all_runs(runs: Path) -> list[RunFolder]:
     paths = runs.iterdir() if runs.is_dir() else ()
     found = [path for path in paths if not path.name.startswith(".") and (path / "run.json").is_file()]
     return [RunFolder(path) for path in sorted(found, key=lambda path: (path / "run.json").stat().st_mtime_ns)]
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    new = path.with_name(f".{path.name}.new")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -6,7 +6,6 @@ says that its process was started: it is made just before, by whoever starts it,
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import time
@@ -18,6 +17,7 @@ from penstock.domain.jobs.output import failure_in
 from penstock.domain.jobs.planning import Ended
 from penstock.domain.jobs.run import Rows
 from penstock.runtime.capture import read_log
+from penstock.wire.whole_file import write_whole
 
 MAX_LOG_BYTES = 4 << 20
 """Of an attempt; with its older part it is twice that."""
@@ -163,12 +163,7 @@ def rows_in(summary: Json | None) -> Rows | None:
 
 
 def _write(file: Path, document: Json) -> None:
-    temporary = file.with_suffix(".new")
-    with temporary.open("w") as stream:
-        json.dump(document, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    write_whole(file, json.dumps(document).encode(), is_synced=True)
 
 
 def _read(file: Path) -> Json | None:
